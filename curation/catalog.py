@@ -1,0 +1,298 @@
+"""The catalogue of sources: what crosses from the YAML sheets to every later step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from curation.errors import InputError
+from curation.remote_file import Annotation, RemoteFile
+from curation.schema_check import check, load_yaml, nearest, with_defaults
+
+__all__ = [
+    "Annotation",
+    "Catalog",
+    "Obs",
+    "ObsSource",
+    "Part",
+    "RemoteFile",
+    "SampleFilter",
+    "Study",
+    "read_catalog",
+]
+
+SCHEMA = Path(__file__).parent / "catalog" / "schema.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObsSource:
+    """Where one column of a store comes from; exactly one attribute is set.
+
+    Attributes
+    ----------
+    column : str or None
+        A column of the source's own metadata.
+    pattern : str or None
+        A regular expression on the sample id; its first group is the value, "" where it does not match.
+    constant : str or None
+        One value for all samples.
+    part : bool
+        The name of the sample's part.
+    """
+
+    column: str | None = None
+    pattern: str | None = None
+    constant: str | None = None
+    part: bool = False
+
+    def __post_init__(self) -> None:
+        chosen = [self.column is not None, self.pattern is not None, self.constant is not None, self.part]
+        assert sum(chosen) == 1, "an obs source has exactly one form"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obs:
+    """Where the columns of a store come from; None for a column that the study does not record."""
+
+    batch: ObsSource | None = None
+    perturbation: ObsSource | None = None
+    cell_type: ObsSource | None = None
+    cell_line: ObsSource | None = None
+    donor: ObsSource | None = None
+    tissue: ObsSource | None = None
+    control_labels: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, ObsSource]:
+        """Store column -> where it comes from, recorded columns only."""
+        found = {
+            entry.name: getattr(self, entry.name)
+            for entry in dataclasses.fields(self)
+            if entry.name != "control_labels"
+        }
+        return {name: source for name, source in found.items() if source is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleFilter:
+    """Keep samples by a column of the source's metadata: `keep` lists what stays, or `drop` what goes."""
+
+    column: str
+    reason: str
+    keep: tuple[str, ...] | None = None
+    drop: tuple[str, ...] | None = None
+
+    def keeps(self, value: str) -> bool:
+        """Return whether a sample with this value stays."""
+        if self.keep is not None:
+            return value in self.keep
+        return value not in (self.drop or ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One table of a study, with its own genes.
+
+    Attributes
+    ----------
+    name : str
+    format : str
+        Name of a reader: mtx, dense_text, gct, h5ad, star_counts.
+    files : mapping of str to str
+        Role (matrix, features, barcodes, metadata) -> `RemoteFile.path`.
+    orientation : str or None
+        genes_by_samples or samples_by_genes, for dense_text.
+    matrix : str
+        Where an h5ad file keeps raw counts: auto, X, raw/X or layers/NAME.
+    gene_column : str or None
+        Column of an h5ad file's var that holds the gene ids; None for its index.
+    constants : mapping of str to str
+        Store columns with one value for the whole part.
+    """
+
+    name: str
+    format: str
+    files: Mapping[str, str]
+    orientation: str | None = None
+    matrix: str = "auto"
+    gene_column: str | None = None
+    constants: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A source with a citation. Field meanings and units stand in curation/catalog/schema.yaml.
+
+    `files` maps `RemoteFile.path` to the file; `expected` is None or {"n_samples", "n_genes"}; `publication_key` is the
+    hold-out key (publication, context); `simulation` is None or the parameters of `curation simulate`.
+    """
+
+    name: str
+    title: str
+    citation: Mapping[str, Any]
+    licence: str
+    role: str
+    publication_key: tuple[str, str]
+    assay: str
+    organism: str
+    simulated: bool
+    count_kind: str
+    gene_ids: str
+    gene_prefix_keep: str | None
+    expected: Mapping[str, int] | None
+    obs: Obs
+    filters: tuple[SampleFilter, ...]
+    parts: tuple[Part, ...]
+    files: Mapping[str, RemoteFile]
+    simulation: Mapping[str, Any] | None = None
+    alternatives: tuple[Mapping[str, Any], ...] = ()
+    do_not_use: tuple[Mapping[str, Any], ...] = ()
+    notes: str = ""
+    status: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return every field as one line of JSON with sorted keys."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Study:
+        """Read what `to_json` wrote."""
+        return cls.from_mapping(json.loads(text))
+
+    @classmethod
+    def from_mapping(cls, fields: Mapping[str, Any]) -> Study:
+        """Build from a sheet's entry (with its name and all defaults) or from parsed JSON."""
+        obs = dict(fields["obs"])
+        labels = tuple(obs.pop("control_labels", ()))
+        columns = {name: ObsSource(**source) for name, source in obs.items() if source is not None}
+        refused = {
+            entry["md5"]: f"{entry['name']}: {entry['why']}" for entry in fields["do_not_use"] if entry.get("md5")
+        }
+        files = {
+            path: RemoteFile.from_mapping({"refused_md5": refused, **entry, "path": path})
+            for path, entry in fields["files"].items()
+        }
+        built = {
+            "publication_key": tuple(fields["publication_key"]),
+            "obs": Obs(control_labels=labels, **columns),
+            "filters": tuple(SampleFilter(**_tuples(entry, "keep", "drop")) for entry in fields["filters"]),
+            "parts": tuple(Part(**entry) for entry in fields["parts"]),
+            "files": files,
+            "alternatives": tuple(fields["alternatives"]),
+            "do_not_use": tuple(fields["do_not_use"]),
+        }
+        return cls(**{**fields, **built})
+
+    def for_curation(self) -> Study:
+        """Return the study without the prose, so that a better note does not curate it again."""
+        return dataclasses.replace(
+            self, title="", citation={}, licence="", alternatives=(), do_not_use=(), notes="", status={}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """All studies and gene tables of some sheets, by name."""
+
+    studies: Mapping[str, Study]
+    annotation: Mapping[str, Annotation]
+
+
+def read_catalog(paths: Iterable[Path]) -> Catalog:
+    """Read and check sheets.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        YAML sheets; see curation/catalog/schema.yaml.
+
+    Raises
+    ------
+    InputError
+        A sheet is missing, does not follow the schema, contradicts itself, or repeats a name of another sheet.
+    """
+    studies: dict[str, Study] = {}
+    tables: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for path in paths:
+        sheet = load_yaml(path)
+        check(sheet, _schema(), where=str(path))
+        sheet = with_defaults(sheet, _schema())
+        for name, entry in sheet.get("studies", {}).items():
+            _refuse_repeated(name, studies, path)
+            studies[name] = Study.from_mapping({**entry, "name": name})
+            _check_study(studies[name], where=f"{path}, key studies.{name}")
+        for name, entry in sheet.get("annotation", {}).items():
+            _refuse_repeated(name, tables, path)
+            tables[name] = (path, entry)
+    for name in tables:
+        _refuse_repeated(name, studies, tables[name][0])
+    return Catalog(studies=studies, annotation={name: _annotation(name, tables) for name in tables})
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = load_yaml(SCHEMA)
+    return schema
+
+
+def _tuples(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: tuple(value) if key in keys and value is not None else value for key, value in entry.items()}
+
+
+def _annotation(name: str, tables: Mapping[str, tuple[Path, dict[str, Any]]]) -> Annotation:
+    path, entry = tables[name]
+    hgnc = entry["hgnc"]
+    if hgnc is not None and (hgnc not in tables or tables[hgnc][1]["format"] != "hgnc_tsv"):
+        of_hgnc = [other for other, (_, fields) in tables.items() if fields["format"] == "hgnc_tsv"]
+        raise InputError(
+            f"{hgnc!r} is no annotation entry with HGNC's names",
+            where=f"{path}, key annotation.{name}.hgnc",
+            expected="the name of an entry with format hgnc_tsv, or null",
+            todo=nearest(hgnc, of_hgnc),
+        )
+    ((file_path, file_entry),) = entry["files"].items()
+    return Annotation(
+        name=name,
+        format=entry["format"],
+        licence=entry["licence"],
+        file=RemoteFile.from_mapping({**file_entry, "path": file_path}),
+        hgnc=_annotation(hgnc, tables) if hgnc is not None else None,
+        notes=entry["notes"],
+    )
+
+
+def _refuse_repeated(name: str, known: Iterable[str], path: Path) -> None:
+    if name in known:
+        raise InputError(
+            f"the name {name!r} is used twice",
+            where=str(path),
+            expected="a name that no other study or annotation entry of the loaded sheets has",
+            todo="rename one of the two entries",
+        )
+
+
+def _check_study(study: Study, *, where: str) -> None:
+    """Check what a schema cannot say."""
+    names = [part.name for part in study.parts]
+    if len(set(names)) < len(names):
+        raise InputError("two parts have the same name", where=f"{where}.parts", found=", ".join(names))
+    for part in study.parts:
+        for role, path in part.files.items():
+            if path not in study.files:
+                raise InputError(
+                    f"the {role} file of part {part.name!r} is not among the study's files",
+                    where=f"{where}.parts",
+                    found=path,
+                    todo=nearest(path, study.files),
+                )
+    if study.simulated != (study.simulation is not None):
+        raise InputError(
+            "`simulated: true` and `simulation` go together",
+            where=where,
+            expected="both for a simulated study, neither for a measured one",
+        )

@@ -1,0 +1,96 @@
+"""A study, an axis and its files, built in code: small enough to check by hand."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curation.axis import ALIAS_COLUMNS, GeneAxis
+from curation.catalog import Study
+
+
+@pytest.fixture
+def axis() -> GeneAxis:
+    """Eight genes: two share a symbol, one has none; HGNC knows older names of some."""
+    symbols = ["TP53", "ACTB", "MARCHF1", "Y_RNA", "Y_RNA", "", "QARS1", "C1orf112"]
+    genes = pl.DataFrame(
+        {
+            "ensembl_id": [f"ENSG{number:011d}" for number in range(1, 9)],
+            "symbol": symbols,
+            "biotype": "protein_coding",
+            "chromosome": "chr1",
+        }
+    )
+    names = [
+        ("TP53", 1, "approved"),
+        ("7157", 1, "entrez"),
+        ("P53", 1, "alias"),
+        ("60", 2, "entrez"),
+        ("MARCH1", 3, "previous"),
+        ("SHARED", 1, "alias"),
+        ("SHARED", 2, "alias"),
+        ("ACTB", 7, "alias"),
+    ]
+    rows = [(name, f"ENSG{number:011d}", kind) for name, number, kind in names]
+    return GeneAxis(genes=genes, names=pl.DataFrame(rows, schema=list(ALIAS_COLUMNS), orient="row"))
+
+
+@pytest.fixture
+def make_study() -> Callable[..., Study]:
+    """Build a study from the fields that a test cares about."""
+
+    def build(**fields: Any) -> Study:
+        files = sorted({path for part in fields["parts"] for path in part["files"].values()})
+        entry: dict[str, Any] = {
+            "name": "toy",
+            "title": "toy",
+            "citation": {},
+            "licence": "CC0",
+            "role": "train",
+            "publication_key": ["toy", "toy"],
+            "assay": "sc",
+            "organism": "human",
+            "simulated": False,
+            "count_kind": "umi",
+            "gene_ids": "symbol",
+            "gene_prefix_keep": None,
+            "expected": None,
+            "obs": {},
+            "filters": [],
+            "files": {path: {"addresses": [f"file:{path}"]} for path in files},
+            "simulation": None,
+            "alternatives": [],
+            "do_not_use": [],
+            "notes": "",
+            "status": {},
+        }
+        return Study.from_mapping(entry | fields)
+
+    return build
+
+
+@pytest.fixture(name="write_mtx")
+def write_mtx_fixture() -> Callable[..., Mapping[str, str]]:
+    """Return `write_mtx`."""
+    return write_mtx
+
+
+def write_mtx(folder: Path, counts: np.ndarray, genes: list[str], samples: list[str]) -> Mapping[str, str]:
+    """Write samples-by-genes `counts` as a Cell Ranger v3 triplet, gene by gene; return the part's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    gene_of, sample_of = np.nonzero(counts.T)
+    lines = [f"{g + 1} {s + 1} {counts[s, g]}" for g, s in zip(gene_of, sample_of, strict=True)]
+    header = ["%%MatrixMarket matrix coordinate integer general", "%", f"{len(genes)} {len(samples)} {len(lines)}"]
+    with gzip.open(folder / "matrix.mtx.gz", "wt") as handle:
+        handle.write("\n".join([*header, *lines]) + "\n")
+    with gzip.open(folder / "features.tsv.gz", "wt") as handle:
+        handle.write("".join(f"{gene}\t{gene}\tGene Expression\n" for gene in genes))
+    with gzip.open(folder / "barcodes.tsv.gz", "wt") as handle:
+        handle.write("".join(f"{sample}\n" for sample in samples))
+    return {"matrix": "matrix.mtx.gz", "features": "features.tsv.gz", "barcodes": "barcodes.tsv.gz"}
