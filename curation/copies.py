@@ -1,0 +1,52 @@
+"""Rows of a table that say the same thing twice.
+
+Legacy TCGA matrices repeat 601 genes with every value equal (ACTB among them). Adding such rows would double the
+gene's counts, while two different rows of one gene are two measurements that do add up.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from scipy import sparse
+
+from curation.spool import shuffle_keys
+
+
+class CopyFinder:
+    """Finds columns with the same id and the same counts in every sample, while blocks stream by.
+
+    Each repeated column keeps one 64-bit sum of count times a random number of the sample: equal columns have equal
+    sums, and two different columns have them with a probability of about 2^-64.
+    """
+
+    def __init__(self, ids: list[str]) -> None:
+        groups: dict[str, list[int]] = defaultdict(list)
+        for column, gene in enumerate(ids):
+            groups[gene].append(column)
+        self._groups = [columns for columns in groups.values() if len(columns) > 1]
+        self._columns = np.array(sorted(column for columns in self._groups for column in columns), dtype=np.int64)
+        self._sums = np.zeros(len(self._columns), dtype=np.uint64)
+
+    def update(self, counts: sparse.csr_matrix, first_row: int) -> None:
+        """Take the next samples, the first of which is row `first_row` of its part."""
+        if not len(self._columns):
+            return
+        rows = np.arange(first_row, first_row + counts.shape[0], dtype=np.int64)
+        weights = shuffle_keys("copies", rows)
+        part = counts[:, self._columns].tocoo()
+        with np.errstate(over="ignore"):
+            np.add.at(self._sums, part.col, part.data.astype(np.uint64) * weights[part.row])
+
+    def copies(self) -> np.ndarray:
+        """Return the columns that equal an earlier column of the same id, in order."""
+        sums = dict(zip(self._columns.tolist(), self._sums.tolist(), strict=True))
+        found = []
+        for columns in self._groups:
+            seen = set()
+            for column in columns:
+                if sums[column] in seen:
+                    found.append(column)
+                seen.add(sums[column])
+        return np.array(sorted(found), dtype=np.int64)
