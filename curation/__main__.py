@@ -1,0 +1,202 @@
+"""Command line of curation: one verb a step. Exit code 0 done, 2 the user's input is wrong, 1 anything else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curation.errors import InputError
+
+if TYPE_CHECKING:
+    from curation.build import Curation
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def fetch(args: argparse.Namespace) -> None:
+    """Download, check and place one file."""
+    from curation.catalog import RemoteFile
+    from curation.fetch import fetch as fetch_file
+
+    fetch_file(RemoteFile.from_json(args.file), args.out)
+
+
+def genes(args: argparse.Namespace) -> None:
+    """Read a reference gene table into the gene axis."""
+    from curation.axis import build_axis
+    from curation.catalog import Annotation
+
+    annotation = Annotation.from_json(args.annotation)
+    hgnc = annotation.hgnc.path(args.sources) if annotation.hgnc else None
+    axis, left_out = build_axis(annotation.path(args.sources), annotation.format, hgnc=hgnc)
+    axis.write(args.out)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count) or "none"
+    print(f"{axis.genes.height:,} genes on the axis; rows left out: {reasons}")
+
+
+def simulate(args: argparse.Namespace) -> None:
+    """Write a simulated screen."""
+    from curation.simulate import Screen, write_screen
+
+    write_screen(Screen.from_json(json.loads(args.screen)), args.genes, args.out)
+
+
+def _curation(args: argparse.Namespace) -> Curation:
+    from curation.build import Curation
+    from curation.catalog import Study
+    from curation.recipe import Recipe
+
+    return Curation(
+        study=Study.from_json(args.study),
+        recipe=Recipe.from_json(args.recipe),
+        recipe_name=args.recipe_name,
+        genes=args.genes,
+        sources=args.sources,
+        seed=int(json.loads(args.split)["seed"]),
+    )
+
+
+def curate(args: argparse.Namespace) -> None:
+    """Write the train and validation store of a study, and its QC report."""
+    from curation.build import curate_training
+
+    share = float(json.loads(args.split)["validation_share"])
+    curate_training(
+        _curation(args), train=args.train, validation=args.validation, report=args.report, validation_share=share
+    )
+
+
+def curate_evaluation(args: argparse.Namespace) -> None:
+    """Write the store of a held-out study, outside any corpus, and its QC report."""
+    from curation.build import curate_evaluation as write
+
+    write(_curation(args), evaluation=args.evaluation, report=args.report)
+
+
+def assemble(args: argparse.Namespace) -> None:
+    """Write corpus.json."""
+    from curation.corpus import assemble as write
+
+    write(
+        args.corpus,
+        name=args.name,
+        axis_source=args.axis_source,
+        reports=args.reports,
+        studies=json.loads(args.studies),
+        out=args.out,
+    )
+
+
+def compose(args: argparse.Namespace) -> None:
+    """Write one variant over the stores."""
+    from curation.corpus import compose as write
+
+    write(
+        args.corpus,
+        variant=args.variant,
+        members=json.loads(args.members),
+        held_out=json.loads(args.held_out),
+        reports=args.reports,
+    )
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Check a corpus against the format; list everything that is wrong."""
+    from curation.verify import verify_corpus
+
+    problems = verify_corpus(args.corpus)
+    if problems:
+        raise InputError(
+            f"{len(problems)} problems in this corpus",
+            where=str(args.corpus),
+            expected="a corpus as docs/corpus-format.md describes it",
+            found="\n  ".join(["", *problems]),
+            todo="remove the stores that are named and run the workflow again; it writes only what is missing",
+        )
+    print(f"{args.corpus}: every store, digest and split is as promised")
+
+
+def sources(args: argparse.Namespace) -> None:
+    """Print the studies of a config, their files, sizes, licences and how far each fact is trusted."""
+    from curation.sources import print_sources
+
+    print_sources(args.config)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m curation", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, command: Command) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=command.__doc__, description=command.__doc__)
+        sub.set_defaults(command=command)
+        return sub
+
+    sub = verb("sources", sources)
+    sub.add_argument(
+        "--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config files, later ones win"
+    )
+
+    sub = verb("fetch", fetch)
+    sub.add_argument("--file", required=True, help="the file's catalogue entry, JSON")
+    sub.add_argument("--out", type=Path, required=True)
+
+    sub = verb("genes", genes)
+    sub.add_argument("--annotation", required=True, help="the gene table's catalogue entry, JSON")
+    sub.add_argument("--sources", type=Path, required=True, help="folder of all downloads")
+    sub.add_argument("--out", type=Path, required=True, help="genes.parquet; gene_names.parquet goes beside it")
+
+    sub = verb("simulate", simulate)
+    sub.add_argument("--screen", default="{}", help="size and strength of the screen, JSON; see curation/simulate.py")
+    sub.add_argument("--genes", type=Path, required=True, help="genes.parquet")
+    sub.add_argument("--out", type=Path, required=True, help="h5ad file")
+
+    for name, command in (("curate", curate), ("curate-evaluation", curate_evaluation)):
+        sub = verb(name, command)
+        sub.add_argument("--study", required=True, help="the study's catalogue entry, JSON")
+        sub.add_argument("--recipe", required=True, help="the recipe's fields, JSON")
+        sub.add_argument("--recipe-name", required=True)
+        sub.add_argument("--split", required=True, help='JSON: {"validation_share": 0.05, "seed": 0}')
+        sub.add_argument("--genes", type=Path, required=True, help="genes.parquet")
+        sub.add_argument("--sources", type=Path, required=True, help="the study's folder of fetched files")
+        sub.add_argument("--report", type=Path, required=True, help="QC report, JSON")
+        for store in ("train", "validation") if name == "curate" else ("evaluation",):
+            sub.add_argument(f"--{store}", type=Path, required=True, help=f"{store} store to write")
+
+    sub = verb("assemble", assemble)
+    sub.add_argument("--corpus", type=Path, required=True)
+    sub.add_argument("--name", required=True)
+    sub.add_argument("--axis-source", default="", help="annotation entry that the gene axis was read from")
+    sub.add_argument("--studies", default="{}", help="JSON: study to title, citation and licence")
+    sub.add_argument("--reports", type=Path, nargs="+", required=True, help="QC reports of the stores")
+    sub.add_argument("--out", type=Path, required=True, help="corpus.json")
+
+    sub = verb("compose", compose)
+    sub.add_argument("--corpus", type=Path, required=True)
+    sub.add_argument("--variant", required=True)
+    sub.add_argument("--members", required=True, help="JSON: study to recipe")
+    sub.add_argument("--held-out", default="[]", help="JSON: studies that no variant may hold")
+    sub.add_argument("--reports", type=Path, nargs="+", required=True, help="QC reports of the members")
+
+    sub = verb("verify", verify)
+    sub.add_argument("corpus", type=Path)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        args.command(args)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
