@@ -73,7 +73,9 @@ def check(document: Any, schema: dict[str, Any], *, where: str) -> None:
             todo=nearest(str(error.instance), (str(value) for value in error.validator_value)),
         )
     description = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-    raise InputError(error.message, where=f"{where}, key {place or '(top)'}", expected=" ".join(description.split()))
+    # the validator's own words for a broken `oneOf` repeat the whole entry and say nothing
+    what = "the keys of this entry do not go together" if error.validator == "oneOf" else error.message
+    raise InputError(what, where=f"{where}, key {place or '(top)'}", expected=" ".join(description.split()))
 
 
 def key_path(steps: Iterable[str | int]) -> str:

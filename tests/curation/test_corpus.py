@@ -30,8 +30,12 @@ def corpus(tmp_path: Path, axis: GeneAxis, make_study: Callable[..., Study], wri
         counts[:, 0] += 1
         sources = tmp_path / name
         files = dict(write_mtx(sources, counts, genes, [f"b{i % 4}_{i}" for i in range(20)]))
-        study = make_study(name=name, parts=[{"name": "p", "format": "mtx", "files": files}], obs={"batch": {"pattern": "^(b.)_"}})
-        task = Curation(study=study, recipe=Recipe(), recipe_name="r", genes=folder / "genes.parquet", sources=sources, seed=0)
+        study = make_study(
+            name=name, parts=[{"name": "p", "format": "mtx", "files": files}], obs={"batch": {"pattern": "^(b.)_"}}
+        )
+        task = Curation(
+            study=study, recipe=Recipe(), recipe_name="r", genes=folder / "genes.parquet", sources=sources, seed=0
+        )
         stores = {split: folder / "stores" / f"{name}.r.{split}.zarr" for split in ("train", "validation")}
         curate_training(task, **stores, report=tmp_path / f"{name}.json", validation_share=0.25)
     reports = [tmp_path / f"{name}.json" for name in STUDIES]

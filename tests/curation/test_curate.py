@@ -33,7 +33,9 @@ ON_AXIS = {0: COUNTS[:, 0] + COUNTS[:, 1], 1: COUNTS[:, 2], 2: COUNTS[:, 4], 6: 
 
 
 @pytest.fixture
-def build(tmp_path: Path, axis: GeneAxis, make_study: Callable[..., Study], write_mtx: Callable[..., Any]) -> Callable[..., Path]:
+def build(
+    tmp_path: Path, axis: GeneAxis, make_study: Callable[..., Study], write_mtx: Callable[..., Any]
+) -> Callable[..., Path]:
     """Curate a toy study into `tmp_path/<folder>`; return that folder."""
 
     def run(
@@ -54,7 +56,18 @@ def build(tmp_path: Path, axis: GeneAxis, make_study: Callable[..., Study], writ
             files = {**files, "metadata": "meta.csv"}
         axis.write(corpus / "genes.parquet")
         study = make_study(parts=[{"name": "p", "format": "mtx", "files": files}], **fields)
-        curate(Curation(study=study, recipe=recipe or Recipe(), recipe_name="r", genes=corpus / "genes.parquet", sources=sources, seed=0), corpus, share)
+        curate(
+            Curation(
+                study=study,
+                recipe=recipe or Recipe(),
+                recipe_name="r",
+                genes=corpus / "genes.parquet",
+                sources=sources,
+                seed=0,
+            ),
+            corpus,
+            share,
+        )
         return corpus
 
     return run
@@ -143,25 +156,37 @@ def open_path(folder: str, build: Callable[..., Path]) -> Path:
 
 
 def test_the_digest_does_not_depend_on_block_sizes(build, monkeypatch) -> None:
-    digests = [[split["digest"] for split in report_of(build(folder="a", metadata=BATCHES, obs=BY_BATCH))["splits"].values()]]
+    digests = [
+        [split["digest"] for split in report_of(build(folder="a", metadata=BATCHES, obs=BY_BATCH))["splits"].values()]
+    ]
     monkeypatch.setattr(blocks, "BLOCK_NNZ", 3)
     monkeypatch.setattr("curation.readers.mtx.BLOCK_NNZ", 3)
     monkeypatch.setattr(spool.ShuffleSpool.__init__, "__kwdefaults__", {"run_nnz": 4})
     monkeypatch.setattr(store, "CHUNK_ELEMENTS", 2)
     monkeypatch.setattr(store, "SHARD_ELEMENTS", 4)
-    digests.append([split["digest"] for split in report_of(build(folder="b", metadata=BATCHES, obs=BY_BATCH))["splits"].values()])
+    digests.append(
+        [split["digest"] for split in report_of(build(folder="b", metadata=BATCHES, obs=BY_BATCH))["splits"].values()]
+    )
     assert digests[0] == digests[1]
 
 
 def test_the_digest_changes_with_one_count(build) -> None:
     other = COUNTS.copy()
     other[0, 0] += 1
-    one, two = (report_of(build(counts, folder=folder))["splits"]["train"]["digest"] for counts, folder in ((COUNTS, "a"), (other, "b")))
+    one, two = (
+        report_of(build(counts, folder=folder))["splits"]["train"]["digest"]
+        for counts, folder in ((COUNTS, "a"), (other, "b"))
+    )
     assert one != two
 
 
 BATCHES = ",lane,line\n" + "".join(f"c{i},{'AABBBC'[i]},{'x' if i % 2 else 'y'}\n" for i in range(6))
-BY_BATCH = {"batch": {"column": "lane"}, "cell_line": {"column": "line"}, "perturbation": {"column": "line"}, "control_labels": ["y"]}
+BY_BATCH = {
+    "batch": {"column": "lane"},
+    "cell_line": {"column": "line"},
+    "perturbation": {"column": "line"},
+    "control_labels": ["y"],
+}
 
 
 def test_a_batch_is_in_one_split_and_labels_come_from_the_named_columns(build) -> None:
@@ -190,9 +215,17 @@ def test_phenoprints_keep_significant_perturbations_and_controls(build, tmp_path
     table = tmp_path / "phenoprints.tsv"
     table.write_text("perturbation\tn_cells\tstatistic\tp_value\nx\t3\t0.1\t0.2\n")
     recipe = Recipe(perturbations="phenoprint", phenoprints=str(table))
-    assert report_of(build(metadata=BATCHES, obs=BY_BATCH, recipe=recipe))["samples"]["dropped"]["perturbation_without_phenoprint"] == 3
+    assert (
+        report_of(build(metadata=BATCHES, obs=BY_BATCH, recipe=recipe))["samples"]["dropped"][
+            "perturbation_without_phenoprint"
+        ]
+        == 3
+    )
     table.write_text("perturbation\tn_cells\tstatistic\tp_value\nx\t3\t0.9\t0.01\n")
-    assert "perturbation_without_phenoprint" not in report_of(build(metadata=BATCHES, obs=BY_BATCH, recipe=recipe, folder="b"))["samples"]["dropped"]
+    assert (
+        "perturbation_without_phenoprint"
+        not in report_of(build(metadata=BATCHES, obs=BY_BATCH, recipe=recipe, folder="b"))["samples"]["dropped"]
+    )
 
 
 def test_a_filter_of_the_catalogue_has_its_own_reason(build) -> None:
@@ -209,7 +242,13 @@ def test_parts_with_different_genes_share_only_what_both_measured(axis, make_stu
         parts=[{"name": part, "format": "mtx", "files": files[part]} for part in files], obs={"batch": {"part": True}}
     )
     axis.write(tmp_path / "genes.parquet")
-    curate(Curation(study=study, recipe=Recipe(), recipe_name="r", genes=tmp_path / "genes.parquet", sources=tmp_path, seed=0), tmp_path, 0.1)
+    curate(
+        Curation(
+            study=study, recipe=Recipe(), recipe_name="r", genes=tmp_path / "genes.parquet", sources=tmp_path, seed=0
+        ),
+        tmp_path,
+        0.1,
+    )
     train = open_store(tmp_path)
     assert np.flatnonzero(train.var["measured"]).tolist() == [1, 2, 6]
     assert report_of(tmp_path)["genes"]["dropped"]["not_in_every_part_of_the_study"] == 1
@@ -240,12 +279,18 @@ def test_log_values_are_recognised_in_the_message(build) -> None:
 
 
 @pytest.mark.parametrize(("value", "words"), [(-1, "negative"), (np.nan, "missing or infinite"), (3e9, "32 bits")])
-def test_values_that_are_no_counts_are_refused_and_nothing_is_left_behind(build, tmp_path, value: float, words: str) -> None:
+def test_values_that_are_no_counts_are_refused_and_nothing_is_left_behind(
+    build, tmp_path, value: float, words: str
+) -> None:
     counts = COUNTS.astype(float)
     counts[0, 0] = value
     with pytest.raises(InputError, match=words):
         build(counts)
-    assert sorted(path.name for path in (tmp_path / "corpus").rglob("*")) == ["gene_names.parquet", "genes.parquet", "stores"]
+    assert sorted(path.name for path in (tmp_path / "corpus").rglob("*")) == [
+        "gene_names.parquet",
+        "genes.parquet",
+        "stores",
+    ]
 
 
 def test_a_study_of_another_organism_is_refused_with_examples(build) -> None:
@@ -264,7 +309,9 @@ def test_a_held_out_study_goes_to_one_store_of_its_own(axis, make_study, write_m
     files = write_mtx(tmp_path, COUNTS, GENES, SAMPLES)
     axis.write(tmp_path / "genes.parquet")
     study = make_study(role="evaluation", parts=[{"name": "p", "format": "mtx", "files": files}])
-    task = Curation(study=study, recipe=Recipe(), recipe_name="r", genes=tmp_path / "genes.parquet", sources=tmp_path, seed=0)
+    task = Curation(
+        study=study, recipe=Recipe(), recipe_name="r", genes=tmp_path / "genes.parquet", sources=tmp_path, seed=0
+    )
     curate_evaluation(task, evaluation=tmp_path / "held.zarr", report=tmp_path / "held.json")
     assert ad.read_zarr(tmp_path / "held.zarr").n_obs == 5
     assert zarr.open_group(tmp_path / "held.zarr").attrs["split"] == "evaluation"
@@ -284,7 +331,9 @@ def test_another_seed_gives_another_order_of_the_same_rows(axis, make_study, wri
     files = write_mtx(tmp_path, counts, GENES, samples)
     axis.write(tmp_path / "genes.parquet")
     study = make_study(parts=[{"name": "p", "format": "mtx", "files": files}])
-    task = Curation(study=study, recipe=Recipe(), recipe_name="r", genes=tmp_path / "genes.parquet", sources=tmp_path, seed=0)
+    task = Curation(
+        study=study, recipe=Recipe(), recipe_name="r", genes=tmp_path / "genes.parquet", sources=tmp_path, seed=0
+    )
     orders = []
     for seed in (0, 1):
         curate(replace(task, seed=seed), tmp_path / str(seed), 0.1)

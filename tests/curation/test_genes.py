@@ -59,7 +59,11 @@ def test_genes_that_meet_on_the_axis_are_added_and_dropped_ones_leave_nothing() 
 
 def test_a_gene_table_leaves_out_par_y_copies_and_counts_them(tmp_path) -> None:
     table = tmp_path / "genes.csv.gz"
-    rows = ["gene_id,gene_name,biotype,chromosome", "ENSG00000000001.4,A,lncRNA,chrX", "ENSG00000000001.4_PAR_Y,A,lncRNA,chrY"]
+    rows = [
+        "gene_id,gene_name,biotype,chromosome",
+        "ENSG00000000001.4,A,lncRNA,chrX",
+        "ENSG00000000001.4_PAR_Y,A,lncRNA,chrY",
+    ]
     table.write_bytes(gzip.compress("\n".join([*rows, "ENSG00000000002.1,ENSG00000000002,lncRNA,chr1", ""]).encode()))
     axis, left_out = build_axis(table, "gene_table_csv", hgnc=None)
     assert axis.ensembl_ids == ["ENSG00000000001", "ENSG00000000002"]

@@ -59,7 +59,9 @@ def test_a_table_larger_than_a_chunk_reads_the_same(tmp_path, monkeypatch) -> No
     np.testing.assert_array_equal(read_all(reader)[0], COUNTS)
 
 
-@pytest.mark.parametrize("bad_row", ['"ACTB",0,,2,0', '"ACTB",0,x,2,0', '"ACTB",0,1', '"ACTB",0,NA,2,0', '"ACTB",0,1,2,0,5'])
+@pytest.mark.parametrize(
+    "bad_row", ['"ACTB",0,,2,0', '"ACTB",0,x,2,0', '"ACTB",0,1', '"ACTB",0,NA,2,0', '"ACTB",0,1,2,0,5']
+)
 def test_a_row_with_a_missing_or_wrong_field_is_refused_with_its_place(tmp_path, bad_row: str) -> None:
     (tmp_path / "m.csv").write_text(f'"s1","s2","s3","s4"\n"TP53",1,0,7,0\n{bad_row}\n')
     with pytest.raises(InputError) as caught:
@@ -134,7 +136,9 @@ def test_h5ad_matrices_of_any_layout_read_the_same(tmp_path, layout: str) -> Non
 
 
 def test_raw_counts_are_preferred_over_a_normalised_x(tmp_path) -> None:
-    table = ad.AnnData(sparse.csr_matrix(COUNTS.astype(np.float32)), obs=pd.DataFrame(index=SAMPLES), var=pd.DataFrame(index=GENES))
+    table = ad.AnnData(
+        sparse.csr_matrix(COUNTS.astype(np.float32)), obs=pd.DataFrame(index=SAMPLES), var=pd.DataFrame(index=GENES)
+    )
     table.raw = table.copy()
     table.X = np.log1p(COUNTS).astype(np.float32)
     table.write_h5ad(tmp_path / "x.h5ad")

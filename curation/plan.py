@@ -1,0 +1,278 @@
+"""The plan of a run: every name of a config looked up, before any work starts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
+from curation.config import complete
+from curation.errors import InputError
+from curation.recipe import Recipe
+from curation.schema_check import nearest
+from curation.variants import Variant, expand_variants, refuse_held_out
+
+SPLITS = ("train", "validation", "evaluation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the workflow builds. Only what the config selects is here, and every name in it exists.
+
+    Attributes
+    ----------
+    name : str
+        Products go to results/<name>/.
+    catalog : Catalog
+        Everything that the sheets hold, selected or not.
+    annotation : Annotation
+        The gene table of the axis; with HGNC's names in `annotation.hgnc` where the sheet says so.
+    split : mapping
+        {"validation_share", "seed"}.
+    recipes : mapping of str to Recipe
+    variants : mapping of str to Variant
+        The selected variants; `variants[v].studies` maps study -> recipe.
+    models : mapping of str to mapping
+        Every model that a selected variant is trained with -> {"preset": ..., overrides}.
+    seeds : tuple of int
+    evaluation : mapping of str to str
+        Study of the selected evaluation studies -> recipe.
+    evaluation_labels : mapping of str to str
+        Study -> store column that its evaluation predicts.
+    selected_models : tuple of str
+        `select.models`, for variants that name no models of their own.
+    """
+
+    name: str
+    catalog: Catalog
+    annotation: Annotation
+    split: Mapping[str, Any]
+    recipes: Mapping[str, Recipe]
+    variants: Mapping[str, Variant]
+    models: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...]
+    evaluation: Mapping[str, str]
+    evaluation_labels: Mapping[str, str]
+    selected_models: tuple[str, ...]
+
+    @cached_property
+    def training_pairs(self) -> tuple[tuple[str, str], ...]:
+        """(study, recipe) pairs that some selected variant trains on, sorted."""
+        return tuple(sorted({pair for variant in self.variants.values() for pair in variant.studies.items()}))
+
+    @cached_property
+    def evaluation_pairs(self) -> tuple[tuple[str, str], ...]:
+        """(study, recipe) pairs to evaluate on, sorted."""
+        return tuple(sorted(self.evaluation.items()))
+
+    @cached_property
+    def runs(self) -> tuple[tuple[str, str, int], ...]:
+        """(variant, model, seed) triples to train."""
+        return tuple(
+            (name, model, seed)
+            for name, variant in self.variants.items()
+            for model in variant.models or self.selected_models
+            for seed in self.seeds
+        )
+
+    @cached_property
+    def studies(self) -> tuple[str, ...]:
+        """Names of the studies that are needed, sorted."""
+        return tuple(sorted({study for study, _ in (*self.training_pairs, *self.evaluation_pairs)}))
+
+    @cached_property
+    def held_out(self) -> tuple[str, ...]:
+        """Studies that no variant may train on: all of role evaluation, and those evaluated here."""
+        fixed = {study.name for study in self.catalog.studies.values() if study.role == "evaluation"}
+        return tuple(sorted(fixed | set(self.evaluation)))
+
+    @cached_property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """The gene table and the table of other names, if any."""
+        return (self.annotation,) if self.annotation.hgnc is None else (self.annotation, self.annotation.hgnc)
+
+    @cached_property
+    def sources(self) -> dict[str, dict[str, RemoteFile]]:
+        """Source (study or annotation entry) -> path below sources/<source>/ -> file, for all that the plan needs."""
+        needed = {name: dict(self.catalog.studies[name].files) for name in self.studies}
+        return needed | {table.name: {table.file.path: table.file} for table in self.annotations}
+
+    @cached_property
+    def simulated(self) -> tuple[str, ...]:
+        """Names of the needed studies whose file `curation simulate` writes; it is not fetched."""
+        return tuple(name for name in self.studies if self.catalog.studies[name].simulated)
+
+    def files(self, source: str) -> tuple[str, ...]:
+        """Paths of a source's files below sources/<source>/, in the sheet's order."""
+        return tuple(self.sources[source])
+
+    def file_json(self, source: str, path: str) -> str:
+        """Return `--file` of `curation fetch`."""
+        return self.sources[source][path].to_json()
+
+    def study_json(self, study: str) -> str:
+        """Return `--study` of `curation curate`: without prose, so that a better note does not curate it again."""
+        return self.catalog.studies[study].for_curation().to_json()
+
+    def screen_json(self, study: str) -> str:
+        """Return `--screen` of `curation simulate`."""
+        return json.dumps(self.catalog.studies[study].simulation, sort_keys=True)
+
+    def annotation_json(self) -> str:
+        """Return `--annotation` of `curation genes`."""
+        return self.annotation.to_json()
+
+    def recipe_json(self, recipe: str) -> str:
+        """Return `--recipe` of `curation curate`."""
+        return self.recipes[recipe].to_json()
+
+    def split_json(self) -> str:
+        """Return `--split` of `curation curate`."""
+        return json.dumps(self.split, sort_keys=True)
+
+    def members_json(self, variant: str) -> str:
+        """Return `--members` of `curation compose`: study -> recipe."""
+        return json.dumps(self.variants[variant].studies, sort_keys=True)
+
+    def held_out_json(self) -> str:
+        """Return `--held-out` of `curation compose`: names of studies."""
+        return json.dumps(self.held_out)
+
+    def studies_json(self) -> str:
+        """Return `--studies` of `curation assemble`: training study -> title, citation, licence."""
+        trained = sorted({study for study, _ in self.training_pairs})
+        entries = {name: self.catalog.studies[name] for name in trained}
+        printed = {
+            name: {"title": s.title, "citation": s.citation, "licence": s.licence} for name, s in entries.items()
+        }
+        return json.dumps(printed, sort_keys=True)
+
+    def model_json(self, model: str) -> str:
+        """Return `--model` of `txfm train`."""
+        return json.dumps(self.models[model], sort_keys=True)
+
+    @cached_property
+    def constraints(self) -> dict[str, str]:
+        """Wildcard -> regular expression of its possible values."""
+        values: dict[str, Iterable[object]] = {
+            "source": self.sources,
+            "study": self.studies,
+            "recipe": self.recipes,
+            "split": SPLITS,
+            "variant": self.variants,
+            "model": self.models,
+            "seed": self.seeds,
+        }
+        return {name: _any_of(found) for name, found in values.items()}
+
+
+def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
+    """Turn a merged config into a plan.
+
+    Parameters
+    ----------
+    config : mapping
+        What `curation.config.read_config` or Snakemake gives.
+    catalogs_root : Path
+        Folder that the sheets' paths start from: the project's root.
+
+    Raises
+    ------
+    InputError
+        A key or a name is wrong, a variant is circular or empty, a recipe lacks what it needs, or training meets a
+        held-out study.
+    """
+    settings = complete(config)
+    catalog = read_catalog([catalogs_root / path for path in settings["catalogs"].values()])
+    recipes = {name: Recipe(**fields) for name, fields in settings["recipes"].items()}
+    _check_recipes(recipes)
+    axis = settings["gene_axis"]["annotation"]
+    _known(axis, catalog.annotation, "annotation entry", "gene_axis.annotation")
+    if catalog.annotation[axis].format == "hgnc_tsv":
+        raise InputError(
+            f"{axis!r} holds other names of genes, not an axis",
+            where="config, key gene_axis.annotation",
+            todo=nearest(axis, (name for name, table in catalog.annotation.items() if table.format != "hgnc_tsv")),
+        )
+    variants = expand_variants(settings["variants"], catalog.studies, recipes)
+    select = settings["select"]
+    for i, name in enumerate(select["variants"]):
+        _known(name, variants, "variant", f"select.variants[{i}]")
+    chosen = {name: variants[name] for name in select["variants"]}
+    evaluation = settings["evaluation"]
+    _check_evaluation(evaluation, catalog.studies, recipes)
+    for i, name in enumerate(select["studies_for_evaluation"]):
+        _known(name, evaluation["studies"], "evaluation study", f"select.studies_for_evaluation[{i}]")
+    selected = {name: evaluation["studies"][name] for name in select["studies_for_evaluation"]}
+    refuse_held_out(variants, chosen, catalog.studies, selected)
+    return Plan(
+        name=settings["name"],
+        catalog=catalog,
+        annotation=catalog.annotation[axis],
+        split=settings["split"],
+        recipes=recipes,
+        variants=chosen,
+        models=_models(settings, chosen),
+        seeds=tuple(select["seeds"]),
+        evaluation=selected,
+        evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},
+        selected_models=tuple(select["models"]),
+    )
+
+
+def _models(settings: Mapping[str, Any], variants: Mapping[str, Variant]) -> dict[str, Any]:
+    """Return the definitions of all models that some selected variant is trained with."""
+    models, select = settings["models"], settings["select"]
+    for i, name in enumerate(select["models"]):
+        _known(name, models, "model", f"select.models[{i}]")
+    for name, fields in settings["variants"].items():
+        for i, model in enumerate(fields["models"]):
+            _known(model, models, "model", f"variants.{name}.models[{i}]")
+    used = {model for variant in variants.values() for model in variant.models or select["models"]}
+    return {name: models[name] for name in models if name in used}
+
+
+def _check_evaluation(
+    evaluation: Mapping[str, Any], studies: Mapping[str, Study], recipes: Mapping[str, Recipe]
+) -> None:
+    for name, recipe in evaluation["studies"].items():
+        _known(name, studies, "study", f"evaluation.studies.{name}")
+        _known(recipe, recipes, "recipe", f"evaluation.studies.{name}")
+    for name in evaluation["labels"]:
+        _known(name, evaluation["studies"], "evaluation study", f"evaluation.labels.{name}")
+
+
+def _check_recipes(recipes: Mapping[str, Recipe]) -> None:
+    for name, recipe in recipes.items():
+        where = f"config, key recipes.{name}"
+        if recipe.perturbations == "phenoprint" and recipe.phenoprints is None:
+            raise InputError(
+                "a phenoprint recipe needs a table of p-values",
+                where=where,
+                expected="`phenoprints: PATH` of a TSV with columns perturbation, n_cells, statistic, p_value",
+                todo="add the key, or choose `perturbations: all`",
+            )
+        largest = recipe.max_genes_per_sample
+        if largest is not None and largest < recipe.min_genes_per_sample:
+            raise InputError(
+                "no sample can pass this recipe",
+                where=where,
+                expected="min_genes_per_sample <= max_genes_per_sample",
+                found=f"{recipe.min_genes_per_sample} and {largest}",
+            )
+
+
+def _known(name: str, valid: Iterable[str], kind: str, key: str) -> None:
+    valid = list(valid)
+    if name not in valid:
+        raise InputError(f"unknown {kind} {name!r}", where=f"config, key {key}", todo=nearest(name, valid))
+
+
+def _any_of(values: Iterable[object]) -> str:
+    """Return a regular expression for exactly these values; one that matches nothing if there are none."""
+    return "|".join(sorted(re.escape(str(value)) for value in values)) or "(?!)"

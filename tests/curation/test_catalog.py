@@ -1,0 +1,205 @@
+"""The sheets that ship, the round trip to JSON, and what a wrong sheet is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
+from curation.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+SHEETS = [ROOT / "curation/catalog/diverserna.yaml", ROOT / "curation/catalog/mini.yaml", ROOT / "demo/catalog.yaml"]
+# Table 1 of the paper
+TABLE_1 = {
+    "replogle_k562": (502_080, 8_248),
+    "gbmap": (504_929, 21_310),
+    "mixseq": (102_205, 15_438),
+    "sciplex": (99_300, 18_486),
+    "gastric_metaplasia": (88_399, 16_445),
+    "tumor_microenvironment": (71_585, 17_619),
+    "breast_cancer": (31_542, 24_712),
+    "tcga": (23_733, 19_594),
+    "gtex": (10_526, 36_695),
+}
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    """All sheets together."""
+    return read_catalog(SHEETS)
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    """One study of a sheet."""
+    fields: dict[str, Any] = {
+        "title": "toy",
+        "citation": {"doi": None, "year": 2020, "text": "toy"},
+        "licence": "CC0",
+        "role": "train",
+        "publication_key": ["toy", "toy"],
+        "assay": "sc",
+        "count_kind": "umi",
+        "gene_ids": "symbol",
+        "obs": {"batch": {"constant": "all"}},
+        "parts": [{"name": "all", "format": "h5ad", "files": {"matrix": "toy.h5ad"}}],
+        "files": {"toy.h5ad": {"addresses": ["https://example.org/toy.h5ad"]}},
+    }
+    return fields | changes
+
+
+def sheet(folder: Path, **studies: Any) -> Path:
+    """A sheet on disk."""
+    path = folder / "sheet.yaml"
+    path.write_text(yaml.safe_dump({"studies": studies}))
+    return path
+
+
+def test_expected_samples_are_those_of_table_1_and_sum_to_1_434_299(catalog: Catalog) -> None:
+    found = {}
+    for name in TABLE_1:
+        expected = catalog.studies[name].expected
+        assert expected is not None
+        found[name] = (expected["n_samples"], expected["n_genes"])
+    assert found == TABLE_1
+    assert sum(n_samples for n_samples, _ in found.values()) == 1_434_299
+
+
+def test_every_study_and_annotation_survives_the_trip_through_json(catalog: Catalog) -> None:
+    for study in catalog.studies.values():
+        assert Study.from_json(study.to_json()) == study
+        for file in study.files.values():
+            assert RemoteFile.from_json(file.to_json()) == file
+    for table in catalog.annotation.values():
+        assert Annotation.from_json(table.to_json()) == table
+
+
+def test_the_slice_for_curation_keeps_what_decides_the_store_and_nothing_else(catalog: Catalog) -> None:
+    study = catalog.studies["replogle_k562"]
+    sliced = Study.from_json(study.for_curation().to_json())
+    assert (sliced.parts, sliced.obs, sliced.files, sliced.expected) == (
+        study.parts,
+        study.obs,
+        study.files,
+        study.expected,
+    )
+    assert not any([sliced.notes, sliced.title, sliced.alternatives, sliced.status, sliced.citation])
+
+
+def test_the_three_perturbation_screens_are_held_out_under_their_own_keys(catalog: Catalog) -> None:
+    keys = {name: catalog.studies[name].publication_key for name in ("rpe1", "hepg2", "jurkat")}
+    assert keys == {
+        "rpe1": ("replogle_2022", "RPE1"),
+        "hepg2": ("nadig_2024", "HepG2"),
+        "jurkat": ("nadig_2024", "Jurkat"),
+    }
+    assert {catalog.studies[name].role for name in keys} == {"evaluation"}
+
+
+def test_the_normalised_k562_file_is_refused_by_the_file_that_it_resembles(catalog: Catalog) -> None:
+    study = catalog.studies["replogle_k562"]
+    file = study.files["K562_gwps_raw_singlecell_01.h5ad"]
+    assert file.size == 65_830_941_948
+    assert "normalised" in file.refused_md5["6cd393e369506849ebf959175989d632"]
+    assert file.md5 not in file.refused_md5
+
+
+def test_only_the_simulated_screen_is_simulated(catalog: Catalog) -> None:
+    assert [name for name, study in catalog.studies.items() if study.simulated] == ["simulated_screen"]
+    assert [name for name, study in catalog.studies.items() if study.simulation] == ["simulated_screen"]
+
+
+def test_no_unverified_fact_serves_as_a_checksum(catalog: Catalog) -> None:
+    for study in catalog.studies.values():
+        for file in study.files.values():
+            for kind, value in (("md5", file.md5), ("sha256", file.sha256), ("size", file.size)):
+                if value is not None and not study.simulated:
+                    assert file.status.get(kind) in ("verified", "secondary"), (study.name, file.path, kind)
+
+
+def test_absent_keys_get_the_defaults_of_the_schema(tmp_path: Path) -> None:
+    study = read_catalog([sheet(tmp_path, toy=entry())]).studies["toy"]
+    assert (study.organism, study.simulated, study.gene_prefix_keep, study.filters) == ("human", False, None, ())
+    assert (study.parts[0].matrix, study.parts[0].gene_column, study.parts[0].constants) == ("auto", None, {})
+    assert study.obs.control_labels == ()
+    assert list(study.obs.columns) == ["batch"]
+
+
+def test_a_filter_keeps_what_it_lists_or_all_but_what_it_drops(tmp_path: Path) -> None:
+    filters = [
+        {"column": "call", "keep": ["SNG"], "reason": "doublet"},
+        {"column": "assay", "drop": ["Smart-seq2"], "reason": "no_umi"},
+    ]
+    keep, drop = read_catalog([sheet(tmp_path, toy=entry(filters=filters))]).studies["toy"].filters
+    assert [keep.keeps(value) for value in ("SNG", "DBL", "")] == [True, False, False]
+    assert [drop.keeps(value) for value in ("Smart-seq2", "10x 3' v3", "")] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batches": "x"}, ["unknown key 'batches'", "studies.toy.batches"]),
+        ({"count_kind": "umis"}, ["'umis' is not a value", "studies.toy.count_kind", "did you mean 'umi'?"]),
+        ({"obs": {"batch": {"kolumn": "x"}}}, ["unknown key 'kolumn'", "did you mean 'column'?"]),
+        ({"obs": {"batch": {"column": "x", "part": True}}}, ["studies.toy.obs.batch"]),
+        ({"files": {"../toy.h5ad": {"addresses": ["file:x"]}}}, ["studies.toy.files"]),
+        ({"files": {"toy.h5ad": {"addresses": ["ftp://x/toy.h5ad"]}}}, ["studies.toy.files.toy.h5ad.addresses[0]"]),
+        (
+            {"files": {"toyy.h5ad": {"addresses": ["file:x"]}}},
+            ["not among the study's files", "did you mean 'toyy.h5ad'?"],
+        ),
+        ({"simulated": True}, ["`simulated: true` and `simulation` go together"]),
+        ({"parts": [{"name": "a", "format": "mtx", "files": {"matrix": "toy.h5ad"}}]}, ["'features' is missing"]),
+        (
+            {"parts": [{"name": "a", "format": "dense_text", "files": {"matrix": "toy.h5ad"}}]},
+            ["'orientation' is missing"],
+        ),
+    ],
+)
+def test_a_wrong_entry_gets_one_message_with_its_key(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        read_catalog([sheet(tmp_path, toy=entry(**changes))])
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_missing_sheet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"(?s)missing.*nowhere\.yaml"):
+        read_catalog([tmp_path / "nowhere.yaml"])
+
+
+def test_a_sheet_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("studies: [")
+    with pytest.raises(InputError, match=r"(?s)not YAML.*broken\.yaml"):
+        read_catalog([tmp_path / "broken.yaml"])
+
+
+def test_two_sheets_cannot_define_one_study(tmp_path: Path) -> None:
+    path = sheet(tmp_path, toy=entry())
+    with pytest.raises(InputError, match="'toy' is used twice"):
+        read_catalog([path, path])
+
+
+def test_an_annotation_that_names_no_hgnc_table_is_refused(tmp_path: Path) -> None:
+    tables = {
+        "axis": {
+            "format": "gene_table_csv",
+            "licence": "x",
+            "hgnc": "hgcn",
+            "files": {"a.csv": {"addresses": ["file:a"]}},
+        },
+        "hgnc": {"format": "hgnc_tsv", "licence": "x", "files": {"h.tsv": {"addresses": ["file:h"]}}},
+    }
+    (tmp_path / "sheet.yaml").write_text(yaml.safe_dump({"annotation": tables}))
+    with pytest.raises(InputError, match=r"(?s)'hgcn' is no annotation entry.*did you mean 'hgnc'"):
+        read_catalog([tmp_path / "sheet.yaml"])
+
+
+def test_an_annotation_knows_where_its_files_lie(catalog: Catalog) -> None:
+    table = catalog.annotation["mini_ensembl"]
+    assert table.hgnc is not None
+    assert table.path(Path("sources")) == Path("sources/mini_ensembl/ensembl_human_genes.csv.gz")
+    assert table.hgnc.path(Path("sources")) == Path("sources/mini_hgnc/hgnc_complete_set.txt.gz")

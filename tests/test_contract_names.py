@@ -1,0 +1,24 @@
+"""Names that two rooms share: the config's schema and the dataclasses that its entries become."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from curation.config import schema
+from curation.recipe import Recipe
+from curation.schema_check import with_defaults
+from txfm.config import PRESETS, ModelConfig
+
+
+def test_a_recipe_of_the_config_has_the_fields_and_defaults_of_recipe() -> None:
+    recipe = schema()["$defs"]["recipe"]
+    assert with_defaults({}, recipe) == dataclasses.asdict(Recipe())
+
+
+def test_a_model_of_the_config_has_the_fields_of_model_config() -> None:
+    properties = set(schema()["$defs"]["model"]["properties"])
+    assert properties == {"preset"} | {field.name for field in dataclasses.fields(ModelConfig)}
+
+
+def test_the_presets_of_the_config_are_those_of_txfm() -> None:
+    assert schema()["$defs"]["model"]["properties"]["preset"]["enum"] == list(PRESETS)
