@@ -1,0 +1,86 @@
+"""Fixtures of the tests that run the workflow."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TARGETS = ("all", "sources", "corpora", "audit", "demo", "mini")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflow:
+    """`snakemake` of one checkout in one working folder, with the default profile.
+
+    `--directory` keeps products out of the checkout. Each run is a process group of its own, so a test can kill it all.
+    """
+
+    folder: Path
+    configs: tuple[Path, ...] = ()
+    project: Path = ROOT
+    name: str = "snakemake"
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        """What the last run printed."""
+        return self.folder.with_name(f"{self.name}.log")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a run in the background."""
+        configs = ["--configfile", *map(str, self.configs)] if self.configs else []
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.project / "Snakefile")]
+        command += ["--directory", str(self.folder), "--nocolor", *arguments, *configs]
+        with self.log.open("w") as handle:
+            process = subprocess.Popen(
+                command, cwd=self.project, stdout=handle, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            )
+        self.started.append(process)
+        return process
+
+    def run(self, *arguments: str, timeout_s: int = 900) -> tuple[int, str]:
+        """Run to the end; return the exit code and everything that was printed."""
+        code = self.start(*arguments).wait(timeout=timeout_s)
+        return code, self.log.read_text()
+
+    def plan(self, target: str, *more_configs: Path) -> dict[str, int]:
+        """Rule -> number of jobs that a run would start now, with more configs merged over; targets left out."""
+        code, output = replace(self, configs=(*self.configs, *more_configs)).run("-n", target)
+        assert code == 0, output
+        if "Nothing to be done" in output:
+            return {}
+        table = output[output.index("Job stats:") : output.index("Reasons:")]
+        jobs = re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)
+        return {rule: int(count) for rule, count in jobs if rule not in {*TARGETS, "total"}}
+
+    def kill_all(self) -> None:
+        """`kill -9` of the whole process group of every run that has not ended."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.fixture(scope="session")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Workflow]]:
+    """Make a `Workflow` in a new folder; whatever still runs at the end of the session is killed."""
+    made: list[Workflow] = []
+
+    def make(*configs: Path, project: Path = ROOT) -> Workflow:
+        folder = tmp_path_factory.mktemp("work") / "folder"
+        folder.mkdir()
+        made.append(Workflow(folder=folder, configs=configs, project=project))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill_all()
