@@ -1,0 +1,97 @@
+"""The workflow's plan, without running it: every config is planned offline, and a wrong name ends the run at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+DEMO = ROOT / "demo" / "config.yaml"
+MINI = ROOT / "config" / "mini.yaml"
+FULL_VARIANTS = yaml.safe_load((ROOT / "config.yaml").read_text())["select"]["variants"]
+
+
+def _config(path: Path, **fields: Any) -> Path:
+    path.write_text(yaml.safe_dump(fields))
+    return path
+
+
+def test_snakemake_lint_has_nothing_to_say() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_demo_plans_three_studies_three_variants_and_three_models(workflow: Callable[..., Any]) -> None:
+    expected = {"fetch": 3, "gene_axis": 1, "simulate_screen": 1, "curate": 3, "assemble": 1, "compose": 3, "train": 3}
+    expected |= {"embed_corpus": 3, "report": 1, "verify": 1}
+    assert workflow(DEMO).plan("demo") == expected
+
+
+def test_the_miniature_plans_seven_training_studies_and_one_held_out_study(workflow: Callable[..., Any]) -> None:
+    jobs = workflow(MINI).plan("mini")
+    assert (jobs["curate"], jobs["curate_evaluation"], jobs["train"], jobs["evaluate"]) == (7, 1, 3, 1)
+
+
+def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
+    jobs = workflow().plan("all")
+    # Nine studies; the K562 screen under three recipes.
+    assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["train"]) == (11, 3, 6, 6)
+
+
+@pytest.mark.parametrize("variant", FULL_VARIANTS)
+def test_each_variant_of_the_full_corpus_can_be_planned_alone(
+    variant: str, workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    alone = _config(tmp_path / "alone.yaml", select={"variants": [variant]})
+    assert workflow(alone).plan("corpora")["compose"] == 1
+
+
+def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    no_models = _config(tmp_path / "no_models.yaml", select={"models": []})
+    assert {"train", "embed_corpus", "evaluate"}.isdisjoint(workflow(MINI, no_models).plan("all"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"slect": {"variants": ["all"]}}, "did you mean 'select'"),
+        ({"select": {"variants": ["minus_blk"]}}, "did you mean 'minus_bulk'"),
+        ({"variants": {"mine": {"base": "all", "with": {"gtex_lun": "demo_bulk"}}}}, "did you mean 'gtex_lung'"),
+        ({"variants": {"mine": {"base": "all", "with": {"gtex_lung": "demo_blk"}}}}, "did you mean 'demo_bulk'"),
+        ({"variants": {"mine": {"studies": {"rpe1": "evaluation"}}}}, "study 'rpe1' is held out"),
+        ({"select": {"models": ["nanno"]}}, "did you mean 'nano'"),
+    ],
+    ids=["key", "variant", "study", "recipe", "held-out study", "model"],
+)
+def test_a_wrong_name_is_told_once_and_nothing_is_written(
+    fields: dict[str, Any], message: str, workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = workflow(DEMO, _config(tmp_path / "wrong.yaml", **fields))
+    code, output = run.run("--cores", "1")
+    assert code != 0
+    assert output.count(message) == 1, output
+    assert "Traceback" not in output
+    assert {path.name for path in run.folder.iterdir()} <= {".snakemake"}
+
+
+def test_a_held_out_study_of_the_miniature_is_refused_in_a_training_variant(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    fields = {"variants": {"mini_all": {"studies": {"mixology_3cl": "mini_cells"}}}}
+    code, output = workflow(MINI, _config(tmp_path / "wrong.yaml", **fields)).run("-n")
+    assert code != 0
+    assert output.count("study 'mixology_3cl'") == 1, output
+
+
+def test_a_product_that_the_config_does_not_define_has_no_rule(workflow: Callable[..., Any]) -> None:
+    code, output = workflow(DEMO).run("-n", "results/demo/corpus/variants/minus_gtex.json")
+    assert code != 0
+    assert "MissingRuleException" in output

@@ -1,0 +1,155 @@
+# What all rules share: the checked plan, wildcard constraints, and the functions that rules call.
+import fcntl
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from curation.errors import InputError
+from curation.plan import read_plan
+
+ROOT = Path(workflow.basedir)
+
+# `python -m curation` in a shell command is the interpreter that runs Snakemake and the packages of this checkout, also where
+# .venv is not activated and with --directory or --software-deployment-method conda.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    PYTHONPATH=os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])]),
+)
+
+# Every name of the config is looked up here: a wrong one ends the run before any file is written.
+try:
+    PLAN = read_plan(config, ROOT)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+BUILD = f"results/{PLAN.name}"
+# Only these are downloaded: the other sources are written by simulate_screen.
+FETCHED = [source for source in PLAN.sources if source not in PLAN.simulated]
+
+
+wildcard_constraints:
+    **PLAN.constraints,
+    name=re.escape(PLAN.name),
+
+
+# Modules of curation that decide what a step writes: the step runs again when one of them changes (their text, not their
+# time stamp). tests/test_code_inputs.py compares these lists with the imports. Training has none: a comment must not cost
+# 864 GPU-hours, so model.json records the commit instead.
+CODE = {
+    "genes": ["axis.py", "readers/text.py"],
+    "simulate": ["axis.py", "readers/text.py", "simulate.py"],
+    "curate": [
+        "axis.py",
+        "blocks.py",
+        "build.py",
+        "copies.py",
+        "corpus.py",
+        "counts.py",
+        "curate.py",
+        "digest.py",
+        "genes.py",
+        "labels.py",
+        "qc.py",
+        "readers/__init__.py",
+        "readers/dense_text.py",
+        "readers/gct.py",
+        "readers/h5ad.py",
+        "readers/mtx.py",
+        "readers/text.py",
+        "recipe.py",
+        "report.py",
+        "scratch.py",
+        "split.py",
+        "spool.py",
+        "store.py",
+    ],
+    "assemble": ["axis.py", "corpus.py", "digest.py", "readers/text.py"],
+    "compose": ["axis.py", "corpus.py", "digest.py", "readers/text.py"],
+    "verify": ["axis.py", "corpus.py", "digest.py", "readers/text.py", "store.py", "verify.py"],
+}
+
+# Compute of one training. nano: two trainings side by side on two cores take less time than one after the other on both.
+TRAINING = {"nano": {"threads": 1, "gpu": 0, "mem_mb": 4_000, "runtime": 60}}
+TRAINING_ON_GPU = {"threads": 8, "gpu": 1, "mem_mb": 64_000, "runtime": 7 * 24 * 60}
+
+
+def code(step):
+    """Return the modules of a step, relative to the working folder, so that a moved checkout rebuilds nothing."""
+    return [os.path.relpath(ROOT / "curation" / module) for module in CODE[step]]
+
+
+def any_of(values):
+    """Return a regular expression for exactly these values; one that matches nothing if there are none."""
+    return "|".join(sorted({re.escape(value) for value in values})) or "(?!)"
+
+
+def source_files(source):
+    """Return the files of a study or annotation entry."""
+    return [f"sources/{source}/{path}" for path in PLAN.files(source)]
+
+
+def study_files(wildcards):
+    """Return what curating a study reads: its files, and the table of p-values where its recipe names one that exists."""
+    table = PLAN.recipes[wildcards.recipe].phenoprints
+    return source_files(wildcards.study) + ([table] if table and Path(table).exists() else [])
+
+
+def qc_reports(pairs):
+    """Return the QC reports of (study, recipe) pairs."""
+    return [f"{BUILD}/qc/{study}.{recipe}.json" for study, recipe in pairs]
+
+
+def stores(pairs):
+    """Return the train and validation stores of (study, recipe) pairs."""
+    return [
+        f"{BUILD}/corpus/stores/{study}.{recipe}.{split}.zarr/zarr.json"
+        for study, recipe in pairs
+        for split in ("train", "validation")
+    ]
+
+
+def members(wildcards):
+    """Return the (study, recipe) pairs of a variant."""
+    return PLAN.variants[wildcards.variant].studies.items()
+
+
+def trained_models():
+    """Return the folders of all models."""
+    return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in PLAN.runs]
+
+
+def training(field):
+    """Return a function of the wildcards that looks up what one training needs."""
+    return lambda wildcards: TRAINING.get(PLAN.models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
+
+
+def hold_folder():
+    """Let one run at a time work in this folder, until its process ends.
+
+    Snakemake's own lock is a file that a killed run leaves behind, so that the same command does not run again; profiles/default
+    switches it off. The system drops this one with the process, even after kill -9.
+    """
+    global folder_lock
+    folder_lock = open(".snakemake/running", "w")
+    try:
+        fcntl.flock(folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(f"another run works in {Path.cwd()}: wait for it, or end it") from None
+
+
+def products(kind):
+    """Return the files that a target asks for."""
+    files = {
+        "sources": [file for source in FETCHED for file in source_files(source)],
+        "corpora": [
+            f"{BUILD}/corpus/corpus.json",
+            *(f"{BUILD}/corpus/variants/{variant}.json" for variant in PLAN.variants),
+            *qc_reports(PLAN.evaluation_pairs),
+        ],
+        "audit": [f"{BUILD}/audit.txt"],
+        "tables": [f"{BUILD}/evaluation/{study}.table.json" for study in PLAN.evaluation_labels if PLAN.runs],
+        "report": [f"{BUILD}/report.html"],
+    }
+    return files[kind]

@@ -1,0 +1,73 @@
+# Steps 3 to 6: from a study's files to its stores and its QC report.
+# A store is declared by its zarr.json, which holds the digest of its content: what follows runs again only where the content
+# differs. (Into a directory() Snakemake writes a file of its own, which Zarr warns of.)
+rule curate:
+    input:
+        study_files,
+        genes="results/{name}/corpus/genes.parquet",
+        names="results/{name}/corpus/gene_names.parquet",
+        code=code("curate"),
+    output:
+        train="results/{name}/corpus/stores/{study}.{recipe}.train.zarr/zarr.json",
+        validation="results/{name}/corpus/stores/{study}.{recipe}.validation.zarr/zarr.json",
+        report=report(
+            "results/{name}/qc/{study}.{recipe}.json",
+            caption="../report/qc.rst",
+            category="Quality control",
+        ),
+    log:
+        "results/{name}/logs/curate/{study}.{recipe}.log",
+    benchmark:
+        "results/{name}/benchmarks/curate/{study}.{recipe}.tsv"
+    wildcard_constraints:
+        study=any_of(study for study, _ in PLAN.training_pairs),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=16_000,
+        runtime=24 * 60,
+    params:
+        study=lambda wildcards: PLAN.study_json(wildcards.study),
+        recipe=lambda wildcards: PLAN.recipe_json(wildcards.recipe),
+        split=PLAN.split_json(),
+        train=subpath(output.train, parent=True),
+        validation=subpath(output.validation, parent=True),
+    shell:
+        "python -m curation curate --study {params.study:q} --recipe {params.recipe:q} --recipe-name {wildcards.recipe}"
+        " --split {params.split:q} --genes {input.genes:q} --sources sources/{wildcards.study}"
+        " --train {params.train:q} --validation {params.validation:q} --report {output.report:q} > {log:q} 2>&1"
+
+
+rule curate_evaluation:
+    input:
+        study_files,
+        genes="results/{name}/corpus/genes.parquet",
+        names="results/{name}/corpus/gene_names.parquet",
+        code=code("curate"),
+    output:
+        evaluation="results/{name}/evaluation/{study}.{recipe}.zarr/zarr.json",
+        report=report(
+            "results/{name}/qc/{study}.{recipe}.json",
+            caption="../report/qc.rst",
+            category="Quality control",
+        ),
+    log:
+        "results/{name}/logs/curate/{study}.{recipe}.log",
+    benchmark:
+        "results/{name}/benchmarks/curate/{study}.{recipe}.tsv"
+    wildcard_constraints:
+        study=any_of(study for study, _ in PLAN.evaluation_pairs),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=16_000,
+        runtime=24 * 60,
+    params:
+        study=lambda wildcards: PLAN.study_json(wildcards.study),
+        recipe=lambda wildcards: PLAN.recipe_json(wildcards.recipe),
+        split=PLAN.split_json(),
+        evaluation=subpath(output.evaluation, parent=True),
+    shell:
+        "python -m curation curate-evaluation --study {params.study:q} --recipe {params.recipe:q} --recipe-name {wildcards.recipe}"
+        " --split {params.split:q} --genes {input.genes:q} --sources sources/{wildcards.study}"
+        " --evaluation {params.evaluation:q} --report {output.report:q} > {log:q} 2>&1"

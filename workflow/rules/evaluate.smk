@@ -1,0 +1,34 @@
+# How well the models know a study that none of them was trained on, beside PCA of the same training stores.
+rule evaluate:
+    input:
+        store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
+        corpus=ancient("results/{name}/corpus/corpus.json"),
+        variants=expand("results/{{name}}/corpus/variants/{variant}.json", variant=PLAN.variants),
+        models=[f"{folder}/{file}" for folder in trained_models() for file in ("model.safetensors", "model.json")],
+    output:
+        table=report(
+            "results/{name}/evaluation/{study}.table.json",
+            caption="../report/table.rst",
+            category="Evaluation",
+        ),
+        text=multiext("results/{name}/evaluation/{study}.table", ".md", ".tsv"),
+    log:
+        "results/{name}/logs/evaluate/{study}.log",
+    benchmark:
+        "results/{name}/benchmarks/evaluate/{study}.tsv"
+    wildcard_constraints:
+        study=any_of(PLAN.evaluation_labels),
+    conda:
+        "../../environment.yml"
+    threads: 8
+    resources:
+        mem_mb=16_000,
+        runtime=12 * 60,
+    params:
+        store=subpath(input.store, parent=True),
+        label=lambda wildcards: PLAN.evaluation_labels[wildcards.study],
+        corpus=subpath(input.corpus, parent=True),
+        folders=trained_models(),
+    shell:
+        "python -m txfm evaluate --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
+        " --models {params.folders:q} --out {output.table:q} --threads {threads} > {log:q} 2>&1"
