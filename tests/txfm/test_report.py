@@ -1,0 +1,363 @@
+"""The page about a build."""
+
+import argparse
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from txfm.errors import InputError
+from txfm.report import cli, training_figures
+from txfm.report.corpus_figures import kept_share, samples_of
+from txfm.report.palette import looks
+from txfm.report.training_figures import drawn_samples
+
+STUDIES = {"alpha": False, "beta": False, "gamma": True}  # name -> simulated
+PICTURES = "composition counts_kept curves dropped_genes dropped_samples evaluation_omega gene_overlap umap".split()
+
+
+def qc_report(study: str, role: str = "train", **changes: dict) -> dict:
+    report = {
+        "study": study,
+        "recipe": "plain" if role == "train" else "evaluation",
+        "assay": "bulk" if study == "gamma" else "sc",
+        "simulated": STUDIES.get(study, False),
+        "role": role,
+        "samples": {"read": 1200, "kept": 1200, "dropped": {}},
+        "genes": {
+            "in_table": 60,
+            "mapped": 57,
+            "merged": 0,
+            "kept": 57,
+            "dropped": {"unknown_symbol": 3},
+            "examples": {},
+        },
+        "counts": {
+            "kind": "umi",
+            "total": 20_000,
+            "mapped_share": 0.96,
+            "kept_samples_total": 18_000,
+            "max_rounding": 0.0,
+            "n_rounded": 0,
+            "n_values": 5000,
+        },
+        "batches": {"n": 2, "train": ["one"], "validation": ["two"], "note": ""},
+        "splits": {"train": {"n_samples": 1000}, "validation": {"n_samples": 200}},
+    }
+    return report | changes
+
+
+def reports() -> list[dict]:
+    few = {"read": 1307, "kept": 90, "dropped": {"not_singlet": 1201, "below_min_genes_per_sample": 16}}
+    genes = {"in_table": 70, "mapped": 60, "merged": 1, "kept": 40, "dropped": {"excel_date": 7, "spike_in": 3}}
+    one_batch = {
+        "n": 1,
+        "train": ["all"],
+        "validation": [],
+        "note": "the study has one batch: all its samples are for training",
+    }
+    held_out = {"n": 1, "train": [], "validation": [], "note": "held out for evaluation"}
+    return [
+        qc_report("alpha", samples=few, genes=genes | {"examples": {"excel_date": ["1-Mar", "<script>"]}}),
+        qc_report("beta"),
+        qc_report("gamma", batches=one_batch, splits={"train": {"n_samples": 12}, "validation": {"n_samples": 0}}),
+        qc_report("omega", role="evaluation", batches=held_out, splits={"evaluation": {"n_samples": 1200}}),
+    ]
+
+
+def evaluation_table() -> dict:
+    def row(embedder: str, depth: str, mean: float) -> dict:
+        score = {"mean": mean, "sd": 0.05, "values": [mean]}
+        scores = dict.fromkeys(("linear_probe", "few_shot", "nmi"), score)
+        named = {"model": "tiny.micro.s0", "variant": "tiny", "seed": 0, "samples_seen": 4321, "embedder": embedder}
+        sizes = {"n_genes": 40, "median_counts": 250.0, "n_dimensions": 8, "n_training_samples": 132}
+        return named | sizes | {"genes": "all", "scaling": "raw", "depth": depth} | scores
+
+    probes = {
+        "linear_probe": {"folds": 5, "seeds": [0, 1, 2], "C": 1.0},
+        "few_shot": {"shots": 3, "draws": 50},
+        "nmi": {"k": 3, "seeds": list(range(10))},
+        "thinned": {"counts_per_sample": 300, "seed": 0},
+        "pca": {"components": 50},
+    }
+    return {
+        "format": "txfm-evaluation",
+        "held_out": {"study": "omega", "recipe": "evaluation", "simulated": False, "label": "cell_line"},
+        "n_samples": 60,
+        "classes": {"A": 30, "B": 30},
+        "largest_class_share": 0.5,
+        "left_out": {"no label": 5},
+        "median_counts": {"full": 4000.0, "thinned": 300.0},
+        "settings": probes,
+        "rows": [
+            row(name, depth, mean) for depth in ("full", "thinned") for name, mean in (("txfm", 0.612), ("pca", 0.934))
+        ],
+        "reading": ["tiny.micro.s0, few-shot, full counts: TxFM (raw) 0.612 ± 0.050 is below PCA."],
+    }
+
+
+def write_results(folder: Path, corpus: Path) -> Path:
+    """A results folder with everything: the tiny corpus, four QC reports, a model, embeddings, an evaluation."""
+    shutil.copytree(corpus, folder / "corpus")
+    manifest_path = folder / "corpus" / "variants" / "tiny.json"
+    manifest = json.loads(manifest_path.read_text())
+    for store in manifest["stores"]:
+        store |= {"simulated": STUDIES[store["study"]], "count_kind": "umi"}
+    sizes = {
+        split: sum(s["n_samples"] for s in manifest["stores"] if s["split"] == split)
+        for split in ("train", "validation")
+    }
+    manifest["totals"] = {split: {"n_samples": size} for split, size in sizes.items()}
+    manifest["vocabulary"] = {"n_genes": 56}
+    manifest_path.write_text(json.dumps(manifest))
+    citation = {
+        "citation": {"doi": "10.1000/alpha", "year": 2020, "text": "Doe & Roe, Alpha"},
+        "licence": "CC BY 4.0",
+        "title": "A",
+    }
+    overview = {
+        "name": "test_build",
+        "digest": "ab" * 32,
+        "gene_axis": {"sha256": "cd" * 32, "n_genes": 60, "source": "axis"},
+        "stores": manifest["stores"],
+        "studies": {"alpha": citation},
+        "sources": {study: [{"file": f"{study}.csv", "size": 10, "sha256": "ef" * 32}] for study in STUDIES},
+        "tools": {"zarr": "3.1.0"},
+    }
+    (folder / "corpus" / "corpus.json").write_text(json.dumps(overview))
+    write_json(folder / "qc", {f"{report['study']}.{report['recipe']}": report for report in reports()})
+    model = folder / "models" / "tiny.micro.s0"
+    card = {
+        "n_parameters": 1234,
+        "samples_seen": 4321,
+        "simulated_data": True,
+        "training_studies": {study: {"simulated": simulated} for study, simulated in STUDIES.items()},
+        "vocabulary": {"ensembl_ids": ["ENSG1"] * 40},
+    }
+    write_json(model, {"model": card})
+    (model / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics()))
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.standard_normal((60, 4)).astype(np.float32), columns=["e0", "e1", "e2", "e3"])
+    frame.insert(0, "study", np.repeat(list(STUDIES), 20))
+    (folder / "embeddings").mkdir()
+    frame.to_parquet(folder / "embeddings" / "tiny.micro.s0.parquet")
+    write_json(folder / "evaluation", {"omega.table": evaluation_table()})
+    return folder
+
+
+def write_json(folder: Path, contents: dict[str, dict]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def metrics() -> list[dict]:
+    lines: list[dict] = []
+    for step in range(0, 301, 100):
+        scores = {
+            "loss": -30.0 - step / 100,
+            "explained_deviance": step / 1000,
+            "cls_rank": 3.0,
+            "dead_gene_share": 0.0,
+        }
+        lines.append({"kind": "validation", "step": step, "samples_seen": 32 * step, **scores})
+        lines.append({"kind": "train", "step": step + 50, "samples_seen": 32 * step + 1600, "loss": -31.0})
+    return lines
+
+
+def build(folder: Path) -> str:
+    cli.run(argparse.Namespace(results=folder, out=folder / "report.html"))
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def results(tiny_corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_results(tmp_path_factory.mktemp("results") / "test_build", tiny_corpus.folder)
+
+
+@pytest.fixture(scope="module")
+def page(results: Path) -> str:
+    return build(results)
+
+
+class Elements(HTMLParser):
+    """Start tags with their attributes, and the text outside style."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+    def of(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", " ".join(Elements(page).texts))
+
+
+def test_the_page_names_every_study_and_marks_the_simulated_one(page):
+    text = text_of(page)
+    assert all(study in text for study in (*STUDIES, "omega"))
+    assert "Contains simulated data." in text
+    assert re.search(r"gamma SIMULATED", text)
+    assert not re.search(r"(alpha|beta|omega) SIMULATED", text)
+    assert "tiny.micro.s0 SIMULATED" in text
+
+
+def test_every_picture_is_in_the_page_and_in_the_folder(page, results):
+    assert sorted(path.stem for path in (results / "figures").iterdir()) == sorted(PICTURES)
+    images = Elements(page).of("img")
+    assert len(images) == len(PICTURES)
+    assert all(len(image["alt"]) > 40 for image in images)
+
+
+def test_the_page_loads_nothing_from_outside(page):
+    elements = Elements(page)
+    loading = [
+        attributes.get(name)
+        for _, attributes in elements.tags
+        for name in ("src", "srcset", "data", "poster", "action")
+    ]
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in loading if address)
+    assert elements.of("link") == []
+    assert elements.of("script") == []
+    assert elements.of("iframe") == []
+    assert not re.search(r"@import|url\(", page)
+    outside = [link["href"] for link in elements.of("a") if not link["href"].startswith("#")]
+    assert outside == ["https://doi.org/10.1000/alpha"]
+
+
+def test_every_picture_has_a_light_and_a_dark_version(page):
+    elements = Elements(page)
+    dark, light = elements.of("source"), elements.of("img")
+    assert {source["media"] for source in dark} == {"(prefers-color-scheme: dark)"}
+    assert all(one["srcset"] != other["src"] for one, other in zip(dark, light, strict=True))
+
+
+def test_headings_and_table_headers_are_marked_up_for_screen_readers(page):
+    elements = Elements(page)
+    assert all(header.get("scope") in ("col", "row") for header in elements.of("th"))
+    assert len(elements.of("caption")) == len(elements.of("table"))
+    targets = {attributes["id"] for _, attributes in elements.tags if "id" in attributes}
+    assert {link["href"][1:] for link in elements.of("a") if link["href"].startswith("#")} <= targets
+    assert elements.of("html") == [{"lang": "en"}]
+
+
+def test_every_reason_is_shown_with_its_count(page):
+    text = text_of(page)
+    assert "not singlet 1,201" in text
+    assert "below min genes per sample 16" in text
+    assert "excel date 7" in text
+    assert "nothing dropped 0" in text
+
+
+def test_text_from_a_study_cannot_become_markup(page):
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+
+
+def test_a_study_with_one_batch_says_why_nothing_validates(page):
+    assert "the study has one batch: all its samples are for training" in text_of(page)
+
+
+def test_the_overlap_of_genes_is_counted_from_the_stores(page):
+    # alpha 0-39, beta 20-49, gamma 10-55
+    assert "56 genes are measured by at least one study, 20 by all 3." in text_of(page)
+
+
+def test_licence_citation_and_digest_are_stated(page):
+    text = text_of(page)
+    assert "CC BY 4.0" in text
+    assert "Doe & Roe, Alpha (2020)" in text
+    assert "ab" * 32 in text
+    assert "not stated in the corpus" in text
+
+
+def test_the_evaluation_says_who_is_ahead_and_how_it_was_measured(page):
+    text = text_of(page)
+    assert "TxFM (raw) 0.612 ± 0.050 is below PCA." in text
+    assert "0.934 ± 0.050" in text
+    assert "An unmeasured gene is never taken for a zero." in text
+    assert "left out: 5 no label" in text
+
+
+def test_the_page_is_the_same_byte_for_byte_when_it_is_made_again(results, page, monkeypatch):
+    assert build(results) == page
+
+
+def test_what_is_missing_is_said_and_does_not_fail(tiny_corpus, tmp_path):
+    folder = write_results(tmp_path / "test_build", tiny_corpus.folder)
+    for name in ("embeddings", "evaluation", "models", "qc", "corpus/stores"):
+        shutil.rmtree(folder / name)
+    text = text_of(build(folder))
+    assert "No model was trained in this build." in text
+    assert "There are no embeddings in this results folder." in text
+    assert "No evaluation was run in this build." in text
+    assert "This results folder has no QC reports" in text
+    assert "The stores are not in this results folder." in text
+    assert [path.stem for path in (folder / "figures").iterdir()] == ["composition"]
+
+
+def test_a_model_without_validation_is_shown_without_curves(tiny_corpus, tmp_path):
+    folder = write_results(tmp_path / "test_build", tiny_corpus.folder)
+    shutil.rmtree(folder / "embeddings")
+    lines = [json.dumps(line) for line in metrics() if line["kind"] == "train"]
+    (folder / "models" / "tiny.micro.s0" / "metrics.jsonl").write_text("\n".join(lines))
+    assert "no validation was logged" in text_of(build(folder))
+    assert not (folder / "figures" / "curves.png").exists()
+
+
+def test_a_folder_without_a_corpus_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no corpus to report on"):
+        build(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_recipes_of_a_study_are_told_apart_and_share_its_colour(tiny_corpus, tmp_path):
+    from txfm.report.results import read_build
+
+    folder = write_results(tmp_path / "test_build", tiny_corpus.folder)
+    write_json(folder / "qc", {"alpha.full": qc_report("alpha") | {"recipe": "full"}})
+    known = read_build(folder)
+    assert known.titles()["alpha", "full"] == "alpha (full)"
+    assert known.titles()["gamma", "plain"] == "gamma [SIMULATED]"
+    assert known.studies == ["alpha", "beta", "gamma", "omega"]
+
+
+def test_looks_stay_distinct_past_the_number_of_colours():
+    chosen = looks([f"study_{index}" for index in range(12)])
+    assert len(set(chosen.values())) == 12
+
+
+def test_samples_and_counts_are_added_up():
+    stores = [
+        {"study": "a", "recipe": "r", "split": split, "n_samples": n} for split, n in (("train", 5), ("validation", 2))
+    ]
+    assert samples_of({"studies": {"a": "r"}, "stores": stores}) == {("a", "r"): (5, 2)}
+    assert kept_share(qc_report("alpha")) == 0.9
+
+
+def test_a_large_file_of_embeddings_is_reduced_to_a_seeded_draw(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_figures, "MAX_POINTS", 30)
+    frame = pd.DataFrame(
+        {"study": [f"s{i}" for i in range(100)], "e0": np.arange(100.0), "extra": 1, "e1": -np.arange(100.0)}
+    )
+    frame.to_parquet(tmp_path / "x.parquet", row_group_size=16)
+    studies, vectors, n_samples = drawn_samples(tmp_path / "x.parquet")
+    assert n_samples == 100
+    assert vectors.shape == (30, 2)
+    assert [f"s{int(value)}" for value in vectors[:, 0]] == list(studies)
+    np.testing.assert_array_equal(vectors, drawn_samples(tmp_path / "x.parquet")[1])

@@ -1,0 +1,272 @@
+"""Training end to end on the tiny corpus: files, resuming, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import txfm
+import txfm.train
+from txfm.__main__ import main
+from txfm.checkpoint import checkpoint_folders
+from txfm.config import config_from_mapping
+from txfm.errors import InputError
+from txfm.hardware import Hardware, choose_hardware
+from txfm.model import TxFM
+from txfm.schedule import one_cycle_lr
+from txfm.train import TrainingRun, train
+from txfm.validation import participation_ratio
+
+TINY_MODEL = {
+    "preset": "nano",
+    "width": 16,
+    "n_visible_genes": 12,
+    "samples_seen": 400,
+    "batch_size_samples": 16,
+    "log_every_steps": 1,
+    "validate_every_steps": 10,
+    "stochastic_depth": 0.2,
+}
+ONE_THREAD = Hardware(device=torch.device("cpu"), precision="float32", threads=1)
+
+
+def tiny_run(corpus: Any, folder: Path, **overrides: object) -> TrainingRun:
+    return TrainingRun(
+        corpus=corpus.folder,
+        variant="tiny",
+        config=config_from_mapping(TINY_MODEL | overrides),
+        seed=0,
+        out=folder / "model",
+        checkpoints=folder / "checkpoints",
+        checkpoint_every_steps=4,
+    )
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl without what the clock decides."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "samples_per_s"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_corpus: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    train(tiny_run(tiny_corpus, folder), ONE_THREAD)
+    return folder
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    original = txfm.train._Loop._step
+
+    def step_or_stop(self: Any, batch: Any, number: int) -> tuple[float, float]:
+        if number == step:
+            raise KeyboardInterrupt
+        return original(self, batch, number)
+
+    monkeypatch.setattr(txfm.train._Loop, "_step", step_or_stop)
+
+
+def test_a_finished_run_leaves_weights_card_and_metrics(trained: Path) -> None:
+    out = trained / "model"
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.jsonl", "model.json", "model.safetensors"]
+    assert list((trained / "checkpoints").iterdir()) == []
+    card = json.loads((out / "model.json").read_text())
+    assert card["variant"] == {"name": "tiny", "digest": "digest-variant-tiny"}
+    assert card["corpus_digest"] == "digest-corpus"
+    assert card["simulated_data"] is True
+    assert card["training_studies"]["gamma"]["n_samples"] == 12
+    assert card["samples_seen"] == 3 * 132 + 16  # the budget of 400, rounded up to a batch
+    assert card["steps"] == 3 * 9 + 1
+    assert card["vocabulary"]["symbols"][:2] == ["GENE0", "GENE1"]
+    assert card["final_metrics"]["validation"]["step"] == card["steps"]
+
+
+def test_metrics_hold_one_line_a_step_and_the_validations(trained: Path) -> None:
+    lines = metrics(trained / "model")
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 29))
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [0, 10, 20, 28]
+    validation = lines[-1]
+    assert validation["n_samples"] == 30
+    assert set(validation["explained_deviance_by_study"]) == {"alpha", "beta"}
+    assert 0 <= validation["dead_gene_share"] <= 1
+    assert validation["cls_rank"] >= 1
+
+
+def test_the_same_run_gives_the_same_weights(trained: Path, tiny_corpus: Any, tmp_path: Path) -> None:
+    train(tiny_run(tiny_corpus, tmp_path), ONE_THREAD)
+    assert_same_model(trained / "model", tmp_path / "model")
+
+
+def assert_same_model(expected: Path, found: Path) -> None:
+    assert metrics(found) == metrics(expected)
+    first, second = load_file(expected / "model.safetensors"), load_file(found / "model.safetensors")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("step", [1, 4, 17])
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    trained: Path, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    run = tiny_run(tiny_corpus, tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, ONE_THREAD)
+    assert not run.out.exists()
+    assert len(checkpoint_folders(run.checkpoints)) == (1 if step >= 4 else 0)
+    train(run, ONE_THREAD)
+    assert_same_model(trained / "model", run.out)
+
+
+def test_a_killed_process_resumes_to_the_same_bits(tiny_corpus: Any, tmp_path: Path) -> None:
+    model = json.dumps(TINY_MODEL | {"samples_seen": 20_000, "validate_every_steps": 500, "log_every_steps": 7})
+
+    def command(folder: Path) -> list[str]:
+        paths = ["--corpus", str(tiny_corpus.folder), "--out", str(folder / "m"), "--checkpoints", str(folder / "c")]
+        options = ["--threads", "1", "--checkpoint-every-steps", "10"]
+        return [sys.executable, "-m", "txfm", "train", "--variant", "tiny", "--model", model, *paths, *options]
+
+    killed = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(checkpoint_folders(tmp_path / "killed" / "c")) == 0:
+        assert killed.poll() is None, "the run ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "m").exists()
+    for name in ("killed", "whole"):
+        subprocess.run(command(tmp_path / name), stdout=subprocess.DEVNULL, check=True)
+    assert_same_model(tmp_path / "whole" / "m", tmp_path / "killed" / "m")
+
+
+def test_no_file_of_a_run_is_a_pickle(tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_at(monkeypatch, 9)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_run(tiny_corpus, tmp_path), ONE_THREAD)
+    files = {path.name for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()}
+    assert files == {"state.safetensors", "state.json", "metrics.jsonl"}
+
+
+def test_checkpoints_of_another_configuration_are_refused(
+    tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(tiny_corpus, tmp_path)
+    interrupt_at(monkeypatch, 9)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, ONE_THREAD)
+    other = replace(run, config=replace(run.config, max_lr=1e-4))
+    with pytest.raises(InputError, match=r"config\.max_lr=0\.0001[\s\S]*config\.max_lr=0\.003[\s\S]*delete the folder"):
+        train(other, ONE_THREAD)
+
+
+def test_a_finished_model_is_never_overwritten(trained: Path, tiny_corpus: Any) -> None:
+    before = (trained / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="never overwritten"):
+        train(tiny_run(tiny_corpus, trained), ONE_THREAD)
+    assert (trained / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(
+    tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = TxFM.decode
+    calls = 0
+
+    def poisoned(self: TxFM, cls_BD: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += self.training
+        return original(self, cls_BD) * (float("nan") if calls == 6 else 1.0)
+
+    monkeypatch.setattr(TxFM, "decode", poisoned)
+    with pytest.raises(InputError, match="step 6: loss nan"):
+        train(tiny_run(tiny_corpus, tmp_path), ONE_THREAD)
+    assert [folder.name for folder in checkpoint_folders(tmp_path / "checkpoints")] == ["step-000000004"]
+
+
+def test_a_variant_without_validation_trains_and_says_so(
+    write_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus", validation=False)
+    train(tiny_run(corpus, tmp_path), ONE_THREAD)
+    assert "no study of this variant has a held-out batch" in capsys.readouterr().out
+    assert {line["kind"] for line in metrics(tmp_path / "model")} == {"train"}
+
+
+def test_micro_batches_give_the_same_gradient_up_to_rounding(tiny_corpus: Any, tmp_path: Path) -> None:
+    everything = {"n_visible_genes": 56, "stochastic_depth": 0.0, "samples_seen": 33}
+    for name, size in (("whole", None), ("parts", 5)):
+        run = tiny_run(tiny_corpus, tmp_path / name, **everything, micro_batch_size_samples=size)
+        train(run, ONE_THREAD)
+    whole, parts = metrics(tmp_path / "whole" / "model"), metrics(tmp_path / "parts" / "model")
+    for first, second in zip(whole, parts, strict=True):
+        assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+
+
+def test_training_lowers_the_validation_loss(tiny_corpus: Any, tmp_path: Path) -> None:
+    train(tiny_run(tiny_corpus, tmp_path, samples_seen=4000, n_visible_genes=40), ONE_THREAD)
+    validations = [line for line in metrics(tmp_path / "model") if line["kind"] == "validation"]
+    assert validations[-1]["loss"] < validations[0]["loss"]
+    assert validations[-1]["dead_gene_share"] == 0
+
+
+def test_learning_rate_rises_for_a_tenth_and_then_falls() -> None:
+    rates = [one_cycle_lr(step, 1000, 1e-3) for step in range(1000)]
+    assert rates[0] == pytest.approx(4e-5)
+    assert max(rates) == rates[100] == 1e-3
+    assert rates[-1] == pytest.approx(4e-9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = scheduler(optimiser, max_lr=1e-3, total_steps=1000, pct_start=0.1)
+    expected = []
+    for _ in range(1000):
+        expected.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if len(expected) < 1000:
+            theirs.step()
+    np.testing.assert_allclose(rates, expected, rtol=0.03, atol=2e-6)  # torch's peak is one step earlier
+
+
+@pytest.mark.parametrize("rank", [1, 4])
+def test_participation_ratio_counts_directions(rank: int) -> None:
+    embeddings_ND = torch.zeros(400, 10)
+    embeddings_ND[:, :rank] = torch.randn(400, rank, generator=torch.Generator().manual_seed(0))
+    assert participation_ratio(embeddings_ND) == pytest.approx(rank, rel=0.05)
+
+
+def test_precision_and_device_are_resolved() -> None:
+    assert choose_hardware("cpu", "float32", 1).precision == "float32"
+    assert choose_hardware("cpu", "auto", 1).precision in ("bf16", "float32")
+    with pytest.raises(InputError, match="at least 1"):
+        choose_hardware("cpu", "auto", 0)
+
+
+def test_wrong_input_ends_with_exit_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path / "m"), "--checkpoints", str(tmp_path / "c"), "--corpus", str(tmp_path)]
+    assert main(["train", "--variant", "x", "--model", '{"preset": "nano"}', *options]) == 2
+    assert "error: There is no variant 'x'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main(["train"]) == 2
+    assert "--corpus, --variant" in capsys.readouterr().err
+
+
+def test_describe_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--describe", "B"]) == 0
+    assert "158.52M" in capsys.readouterr().out
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import sys, txfm; sys.exit('torch' in sys.modules or 'anndata' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert callable(txfm.load)

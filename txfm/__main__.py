@@ -1,0 +1,42 @@
+"""Command line: ``python -m txfm VERB``. Exit code 0: done; 2: the input is wrong; 1: anything else."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from txfm.errors import InputError
+
+# verb -> (module with add_arguments(parser) and run(args), one line of help); only the called verb's module is imported
+VERBS = {
+    "train": ("txfm.train_cli", "train a model on a variant of a corpus, or describe a preset"),
+    "embed": ("txfm.embed_cli", "embed the samples of an .h5ad file or a .zarr store"),
+    "embed-corpus": ("txfm.embed_corpus_cli", "embed every sample of a variant into one parquet file"),
+    "evaluate": ("txfm.evaluation.cli", "compare models on a held-out study"),
+    "report": ("txfm.report.cli", "write one page with the pictures and tables of a build"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    top = argparse.ArgumentParser(prog="python -m txfm", description="Train TxFM and use it.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    wanted = arguments[0] if arguments else ""
+    for verb, (module_name, summary) in VERBS.items():
+        parser = verbs.add_parser(verb, help=summary, description=summary)
+        if verb == wanted:
+            module = importlib.import_module(module_name)
+            module.add_arguments(parser)
+            parser.set_defaults(run=module.run)
+    parsed = top.parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""The configuration of a model and of its training: one frozen dataclass and its presets."""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from txfm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that decides what is learned; where and how fast it runs are command-line flags.
+
+    Raises
+    ------
+    InputError
+        A field is out of its range, or the training budget is not exactly one of `epochs` and `samples_seen`.
+    """
+
+    width: int
+    """Width of a token (embedding dimensions)."""
+    n_heads: int
+    """Attention heads; they share the width."""
+    n_blocks: int
+    """Transformer blocks of the encoder."""
+    mlp_ratio: int = 4
+    """Hidden width of a block's MLP in units of the width."""
+    layer_scale_init: float | None = 1e-4
+    """Initial LayerScale factor of both branches; null = no LayerScale. The paper does not give it."""
+    stochastic_depth: float = 0.1
+    """Share of samples that skip the last block's branches in training; grows linearly from 0 at the first block."""
+    n_decoder_blocks: int = 4
+    """Residual blocks of the decoder; 0 = a linear decoder."""
+    n_visible_genes: int = 2048
+    """Genes shown to the encoder (K); the rest of a sample's measured genes is masked."""
+    max_genes: int | None = None
+    """Cap on the vocabulary: the genes most often detected in single cells; null = every measured gene."""
+    library_size_counts: float = 1e5
+    """Counts that every sample is scaled to before log1p (sec. A.2)."""
+    epochs: float | None = None
+    """Training budget in passes over the training samples."""
+    samples_seen: int | None = None
+    """Training budget in samples: equal compute between variants of different size."""
+    batch_size_samples: int = 1536
+    """Samples per optimiser step."""
+    micro_batch_size_samples: int | None = None
+    """Samples per forward pass; null = the whole batch. Gradients are accumulated."""
+    max_lr: float = 1e-3
+    """Peak learning rate of the one-cycle schedule."""
+    warmup_share: float = 0.1
+    """Share of the steps spent on warm-up."""
+    weight_decay_scale: float = 1.0
+    """Weight decay = this / (max_lr * total steps), so it is not settable beside the learning rate."""
+    adam_beta1: float = 0.9
+    """AdamW's first-moment decay."""
+    adam_beta2: float = 0.999
+    """AdamW's second-moment decay."""
+    adam_epsilon: float = 1e-6
+    """AdamW's denominator term."""
+    gradient_clip_norm: float | None = None
+    """Largest global gradient norm; null = no clipping: the paper mentions none, and 1.0 slowed nano down."""
+    log_every_steps: int = 50
+    """Steps between two training lines of metrics.jsonl."""
+    validate_every_steps: int = 1000
+    """Steps between two validations."""
+    n_validation_samples: int = 2048
+    """Size of the fixed validation set."""
+
+    def __post_init__(self) -> None:
+        at_least_one = (
+            "width n_heads n_blocks mlp_ratio n_visible_genes batch_size_samples log_every_steps "
+            "validate_every_steps n_validation_samples"
+        )
+        for name in at_least_one.split():
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in "max_genes micro_batch_size_samples samples_seen".split():
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, "at least 1, or null", value)
+        for name in "max_lr library_size_counts adam_epsilon".split():
+            _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        for name in "gradient_clip_norm epochs".split():
+            value = getattr(self, name)
+            _require(value is None or value > 0, name, "above 0, or null", value)
+        for name in "stochastic_depth adam_beta1 adam_beta2 warmup_share".split():
+            _require(0 <= getattr(self, name) < 1, name, "from 0 to below 1", getattr(self, name))
+        _require(self.n_decoder_blocks >= 0, "n_decoder_blocks", "0 or more", self.n_decoder_blocks)
+        _require(self.weight_decay_scale >= 0, "weight_decay_scale", "0 or more", self.weight_decay_scale)
+        _require(self.width % self.n_heads == 0, "n_heads", f"a divisor of width {self.width}", self.n_heads)
+        budget = f"epochs={self.epochs}, samples_seen={self.samples_seen}"
+        _require((self.epochs is None) != (self.samples_seen is None), "epochs", "one of epochs, samples_seen", budget)
+
+    def total_steps(self, n_samples: int) -> int:
+        """Optimiser steps of the whole budget; the last batch of an epoch may be short."""
+        wanted = self.samples_seen if self.samples_seen is not None else math.ceil((self.epochs or 0) * n_samples)
+        whole_epochs, rest = divmod(wanted, n_samples)
+        steps_per_epoch = math.ceil(n_samples / self.batch_size_samples)
+        return whole_epochs * steps_per_epoch + math.ceil(rest / self.batch_size_samples)
+
+    def weight_decay(self, total_steps: int) -> float:
+        """Decoupled weight decay: 1 / (lr * steps) in the paper, 0.00535 for B's 186,758 steps."""
+        return self.weight_decay_scale / (self.max_lr * total_steps)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Every field, for json."""
+        return asdict(self)
+
+
+def _require(fulfilled: bool, name: str, expected: str, found: object) -> None:
+    if not fulfilled:
+        raise InputError(
+            f"The model's field {name} has a value that cannot be used",
+            where=f"model field {name}",
+            expected=expected,
+            found=str(found),
+            todo="change it in the model's entry of the configuration",
+        )
+
+
+_PAPER_B = ModelConfig(width=768, n_heads=12, n_blocks=12, epochs=200)
+
+# Table of sec. A.1. S reaches the published 57M parameters only with 12 blocks (6 give 46M); S6 keeps the printed 6.
+PRESETS: dict[str, ModelConfig] = {
+    "S": replace(_PAPER_B, width=384, n_heads=6),
+    "S6": replace(_PAPER_B, width=384, n_heads=6, n_blocks=6),
+    "B": _PAPER_B,
+    "L": replace(_PAPER_B, width=1024, n_heads=16, n_blocks=24, stochastic_depth=0.3),
+    # What learns within minutes on a CPU: see docs/benchmarks.md. One head of width 64: bf16 attention is slow at 32.
+    "nano": ModelConfig(
+        width=64,
+        n_heads=1,
+        n_blocks=2,
+        layer_scale_init=None,
+        stochastic_depth=0.0,
+        n_visible_genes=255,
+        max_genes=1000,
+        samples_seen=100_000,
+        batch_size_samples=32,
+        max_lr=3e-3,
+        weight_decay_scale=0.0,
+        validate_every_steps=250,
+        n_validation_samples=512,
+    ),
+}
+
+
+def config_from_mapping(entry: Mapping[str, Any]) -> ModelConfig:
+    """Build a configuration from a preset's name and overrides of its fields.
+
+    Parameters
+    ----------
+    entry : mapping
+        ``{"preset": "B", "n_visible_genes": 1024}``; without a preset, every required field. Setting one of `epochs`
+        and `samples_seen` replaces the preset's other one.
+
+    Raises
+    ------
+    InputError
+        The preset or a field is unknown, a required field is missing, or a value has the wrong type or range.
+    """
+    overrides = dict(entry)
+    preset = overrides.pop("preset", None)
+    if preset is not None and preset not in PRESETS:
+        raise InputError(
+            "Unknown model preset", expected=", ".join(PRESETS), found=str(preset), todo=_near(preset, PRESETS)
+        )
+    kinds = {field.name: field.type for field in fields(ModelConfig)}
+    for name, value in list(overrides.items()):
+        if name not in kinds:
+            raise InputError(f"Unknown model field {name!r}", expected=", ".join(kinds), todo=_near(name, kinds))
+        overrides[name] = _typed(name, value, kinds[name])
+    if preset is not None:
+        if len({"epochs", "samples_seen"} & set(overrides)) == 1:
+            overrides = {"epochs": None, "samples_seen": None} | overrides
+        return replace(PRESETS[preset], **overrides)
+    missing = [name for name in ("width", "n_heads", "n_blocks") if name not in overrides]
+    if missing:
+        raise InputError(
+            f"The model has no {', '.join(missing)}", todo="set them, or name a preset: " + ", ".join(PRESETS)
+        )
+    return ModelConfig(**overrides)
+
+
+def config_from_json(text: str) -> ModelConfig:
+    """`config_from_mapping` of a JSON object; see there."""
+    try:
+        entry = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            "The model is not valid JSON", expected='{"preset": "nano"}', found=f"{text} ({error})"
+        ) from error
+    if not isinstance(entry, dict):
+        raise InputError("The model is not a JSON object", expected='{"preset": "nano"}', found=text)
+    return config_from_mapping(entry)
+
+
+def _typed(name: str, value: Any, kind: object) -> Any:
+    wants_float = "float" in str(kind)
+    if value is None and "None" in str(kind):
+        return None
+    is_number = isinstance(value, int | float) if wants_float else isinstance(value, int)
+    if isinstance(value, bool) or not is_number:
+        expected = ("a number" if wants_float else "a whole number") + (" or null" if "None" in str(kind) else "")
+        raise InputError(f"The model's field {name} has the wrong type", expected=expected, found=repr(value))
+    return float(value) if wants_float else value
+
+
+def _near(name: object, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

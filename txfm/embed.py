@@ -1,0 +1,139 @@
+"""Embedding samples: deterministic, row order kept, the same for every batch and chunk size."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import anndata
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from txfm.counts import check_raw_counts
+from txfm.errors import InputError
+from txfm.genes import DEFAULT_MIN_SHARE, match_genes
+from txfm.preprocess import log_normalise
+from txfm.pretrained import PretrainedModel
+
+CHUNK_ROWS = 1024  # rows of a file in memory at a time
+ACTIVATION_BYTES = 2**28  # of one batch; a larger batch is no faster on a CPU
+
+
+def embed(
+    model: PretrainedModel,
+    adata: anndata.AnnData,
+    *,
+    layer: str | None = None,
+    genes: str | int = "all",
+    gene_column: str | None = None,
+    min_matched_share: float = DEFAULT_MIN_SHARE,
+    allow_fractional: bool = False,
+    batch_size: int | None = None,
+    verbose: bool = True,
+) -> np.ndarray:
+    """Embed the samples of an AnnData of raw counts.
+
+    Parameters
+    ----------
+    model : PretrainedModel
+    adata : anndata.AnnData
+        Raw counts, dense, CSR or CSC; a backed one is read in blocks of rows.
+    layer : str, optional
+        Layer with the counts; None = X.
+    genes : "all" or int
+        "all" shows every measured gene of the vocabulary, which gives far better embeddings than training's K. A number
+        shows that many, drawn once (seeded) and the same for all samples.
+    gene_column : str, optional
+        Column of var with Ensembl ids or symbols; None finds it.
+    min_matched_share : float
+        Least share of the vocabulary that the data must have.
+    allow_fractional : bool
+        Accept expected counts.
+    batch_size : int, optional
+        Samples per forward pass; None = from a memory formula. It does not change the result beyond rounding (1e-5).
+    verbose : bool
+        Print how many genes were found.
+
+    Returns
+    -------
+    numpy.ndarray (n_samples, width), float32
+
+    Raises
+    ------
+    InputError
+        Values are not raw counts, too few genes are known, or the layer does not exist.
+    """
+    if layer is not None and layer not in adata.layers:
+        raise InputError("There is no such layer", expected=", ".join(adata.layers) or "a layer", found=layer)
+    match = match_genes(adata.var, model.vocabulary, gene_column, min_matched_share)
+    if verbose:
+        print(match, flush=True)
+    used = np.flatnonzero(match.positions >= 0)
+    n_genes = len(model.vocabulary)
+    to_vocabulary = sp.csr_matrix((np.ones(len(used)), (used, match.positions[used])), shape=(adata.n_vars, n_genes))
+    visible = _visible_genes(match.measured, genes)
+    encoder = DenseEncoder(model, visible, batch_size)
+    out = np.empty((adata.n_obs, model.config.width), dtype=np.float32)
+    for start, rows in _row_chunks(adata, layer):
+        sparse = sp.csr_matrix(rows)
+        check_raw_counts(sparse.data, "X" if layer is None else f"layers/{layer}", allow_fractional)
+        counts = sparse.astype(np.float64) @ to_vocabulary
+        out[start : start + rows.shape[0]] = encoder.encode(counts.toarray())
+    return out
+
+
+class DenseEncoder:
+    """Embeds dense counts over the vocabulary, showing the same genes of every sample.
+
+    Parameters
+    ----------
+    model : PretrainedModel
+    visible : numpy.ndarray, int64
+        Vocabulary positions to show. Counts of other measured genes still enter the library size.
+    batch_size : int, optional
+        Samples per forward pass.
+    """
+
+    def __init__(self, model: PretrainedModel, visible: np.ndarray, batch_size: int | None = None) -> None:
+        self.model = model
+        self.visible = torch.from_numpy(visible)
+        # float32: qkv, mixed values, MLP hidden and residual of one block
+        bytes_per_sample = 4 * (len(visible) + 1) * model.config.width * (6 + 2 * model.config.mlp_ratio)
+        self.batch_size = batch_size or max(1, min(64, ACTIVATION_BYTES // bytes_per_sample))
+
+    @torch.inference_mode()
+    def encode(self, counts: np.ndarray) -> np.ndarray:
+        """Embed counts (n_samples, G), zero where not measured; returns float32 (n_samples, width)."""
+        model = self.model
+        expression = log_normalise(counts.astype(np.float64), model.config.library_size_counts)
+        values = torch.from_numpy(expression[:, self.visible.numpy()].astype(np.float32)).to(model.device)
+        parts = [
+            model.network.encode(self.visible.to(model.device).expand(len(batch), -1), batch)
+            for batch in values.split(self.batch_size)
+        ]
+        return torch.cat(parts).cpu().numpy() if parts else np.empty((0, model.config.width), np.float32)
+
+
+def _visible_genes(measured: np.ndarray, genes: str | int) -> np.ndarray:
+    available = np.flatnonzero(measured)
+    if genes == "all":
+        return available
+    if isinstance(genes, bool) or not isinstance(genes, int) or genes < 1:
+        raise InputError("The choice of genes is unknown", expected="'all' or a number of genes", found=repr(genes))
+    drawn = np.random.default_rng(0).permutation(len(measured))
+    return np.sort(drawn[measured[drawn]][:genes])
+
+
+def _row_chunks(adata: anndata.AnnData, layer: str | None) -> Iterator[tuple[int, Any]]:
+    matrix = adata.X if layer is None else adata.layers[layer]
+    if matrix is None:
+        raise InputError("The data has no X", todo="name the layer with the counts: layer='counts' (--layer counts)")
+    if isinstance(matrix, np.ndarray | sp.csr_matrix | sp.csr_array) or adata.isbacked:
+        in_rows = matrix
+        if (
+            getattr(matrix, "format", "csr") == "csc"
+        ):  # backed: rows of a column-compressed file would read it once per chunk
+            in_rows = matrix.to_memory().tocsr()
+    else:
+        in_rows = sp.csr_matrix(matrix)
+    for start in range(0, adata.n_obs, CHUNK_ROWS):
+        yield start, in_rows[start : start + CHUNK_ROWS]

@@ -1,0 +1,1 @@
+"""Comparing models on a study that none of them was trained on."""

@@ -1,0 +1,147 @@
+"""The study that models are compared on, and the checks that it is one they have not seen."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import scipy.sparse as sp
+import zarr
+
+from txfm.errors import InputError
+from txfm.evaluation.probes import N_FOLDS
+from txfm.variant import Variant
+
+LABEL_COLUMNS = ("cell_line", "cell_type", "perturbation", "tissue", "donor", "batch")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """Labelled samples of a held-out study.
+
+    Attributes
+    ----------
+    adata : anndata.AnnData
+        Raw counts (CSR) of the genes that the study measured, and of no other.
+    labels : numpy.ndarray (n_samples,), str
+    identity : dict
+        study, recipe, digest, simulated and label of the store.
+    left_out : dict
+        Number of samples by the reason why they are not compared.
+    """
+
+    adata: anndata.AnnData
+    labels: np.ndarray
+    identity: dict[str, Any]
+    left_out: dict[str, int]
+
+    @property
+    def measured_ids(self) -> list[str]:
+        """Ensembl ids of the genes that the study measured."""
+        return self.adata.var_names.tolist()
+
+    def counts(self, gene_ids: list[str] | tuple[str, ...]) -> sp.csr_matrix:
+        """Raw counts (n_samples, n) of the given genes, in their order."""
+        return self.adata.X[:, self.adata.var_names.get_indexer(list(gene_ids))]
+
+
+def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
+    """Read the labelled samples of a store.
+
+    Parameters
+    ----------
+    store : Path
+        Of a held-out study.
+    label : str
+        Column of obs. Samples without a label, and classes with fewer samples than the probe has folds, are left out.
+    max_samples : int
+        A larger study is reduced to this many samples, drawn with seed 0.
+
+    Raises
+    ------
+    InputError
+        There is no such store or column, or fewer than two classes are left.
+    """
+    if not (store / "zarr.json").is_file():
+        raise InputError(
+            "There is no such store", where=str(store), expected="a .zarr folder written by `curate-evaluation`"
+        )
+    group = zarr.open_group(store, mode="r")
+    # element by element: other files in the store's folder, such as a workflow's time stamps, are no concern of ours
+    elements = {name: anndata.io.read_elem(group[name]) for name in ("X", "obs", "var")}
+    adata = anndata.AnnData(X=sp.csr_matrix(elements["X"]), obs=elements["obs"], var=elements["var"])
+    if label not in adata.obs:
+        usable = [name for name in LABEL_COLUMNS if name in adata.obs and adata.obs[name].astype(str).ne("").any()]
+        raise InputError(f"There is no column {label!r}", where=str(store), expected=", ".join(usable), found=label)
+    labels = adata.obs[label].astype(str).to_numpy(dtype=str)
+    rows = np.flatnonzero(labels != "")
+    left_out = {"no label": len(labels) - len(rows)}
+    if len(rows) > max_samples:
+        left_out[f"beyond a random {max_samples:,}"] = len(rows) - max_samples
+        rows = np.sort(np.random.default_rng(0).choice(rows, max_samples, replace=False))
+    names, sizes = np.unique(labels[rows], return_counts=True)
+    large = np.isin(labels[rows], names[sizes >= N_FOLDS])
+    left_out[f"class of fewer than {N_FOLDS} samples"] = int((~large).sum())
+    rows = rows[large]
+    if len(np.unique(labels[rows])) < 2:
+        raise InputError(
+            "Fewer than two classes can be compared",
+            where=f"column {label} of {store}",
+            expected=f"two classes with at least {N_FOLDS} samples each",
+            found=", ".join(f"{name}: {size}" for name, size in zip(names, sizes, strict=True)) or "no label",
+            todo="choose another --label",
+        )
+    identity = {
+        "study": str(adata.obs["study"].iloc[0]),
+        "recipe": group.attrs.get("recipe", ""),
+        "digest": group.attrs.get("digest", ""),
+        "simulated": bool(adata.obs["simulated"].any()),
+        "label": label,
+    }
+    samples = adata[rows, adata.var["measured"].to_numpy(dtype=bool)].copy()
+    samples.X = sp.csr_matrix(samples.X)
+    return HeldOut(
+        adata=samples,
+        labels=labels[rows],
+        identity=identity,
+        left_out={reason: number for reason, number in left_out.items() if number},
+    )
+
+
+def refuse_leakage(study: str, model_folder: Path, variant: Variant) -> None:
+    """Refuse a study that the model was trained or validated on, and a corpus that is not the model's.
+
+    Parameters
+    ----------
+    study : str
+        Of the held-out store.
+    model_folder : Path
+        With model.json.
+    variant : Variant
+        The manifest of the model's variant in the corpus at hand.
+
+    Raises
+    ------
+    InputError
+        The study is among the model's training studies or the variant's stores, or the variant's digest differs.
+    """
+    card = json.loads((model_folder / "model.json").read_text())
+    known = sorted({*card["training_studies"], *variant.studies})
+    if study in known:
+        raise InputError(
+            f"The model was trained on {study}: a comparison on it says nothing about unseen data",
+            where=str(model_folder),
+            expected=f"a study other than {', '.join(known)}",
+            found=study,
+            todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
+        )
+    if card["variant"]["digest"] != variant.digest:
+        raise InputError(
+            f"Variant {variant.name} of this corpus is not what the model was trained on: PCA would see other samples",
+            where=str(model_folder),
+            expected=card["variant"]["digest"],
+            found=variant.digest,
+            todo="name the corpus that the model was trained on, or train the model again",
+        )

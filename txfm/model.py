@@ -1,0 +1,243 @@
+"""TxFM: a ViT encoder over visible genes and an MLP decoder over all genes, in one file.
+
+Shapes: B samples, K visible genes, T = K + 1 tokens (the CLS token first), G vocabulary, D width, H heads.
+The paper is silent on the inside of a block; this is the pre-norm ViT block that reproduces its parameter counts.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from txfm.config import ModelConfig
+
+# The value's channel reaches 11.5, so at 0.02 the first LayerNorm would see little but the value. Explained deviance of nano
+# after 60,000 real samples: 0.20 at 1.0, 0.25 at 0.3, 0.21 at 0.1.
+GENE_TABLE_INIT_STD = 0.3
+LAST_LAYER_INIT_STD = 0.02
+MAX_EXPLICIT_SCORES = 2**24  # 32 MiB in bf16, about one processor's last-level cache
+MIN_INITIAL_LOGIT = 0.1  # logits <= 0 have no gradient: a gene that starts there never learns
+
+
+def rectified_tanh(logits: torch.Tensor, library_size: float = 1e5) -> torch.Tensor:
+    """Output activation ``phi(z) = log(L + 1) * ReLU(tanh(z / 4e))`` (sec. 2, eq. 1), from 0 to below log(L + 1).
+
+    Parameters
+    ----------
+    logits : torch.Tensor
+        z, any shape; float32 or wider (bf16 moves the loss by 0.3%).
+    library_size : float
+        L, in counts.
+
+    Returns
+    -------
+    torch.Tensor
+        Predicted expression in log1p space.
+    """
+    return math.log1p(library_size) * torch.relu(torch.tanh(logits / (4 * math.e)))
+
+
+def inverse_rectified_tanh(expression: torch.Tensor, library_size: float = 1e5) -> torch.Tensor:
+    """The logit whose `rectified_tanh` is `expression`; zero for zero, finite below log(L + 1)."""
+    return 4 * math.e * torch.atanh(expression / math.log1p(library_size))
+
+
+def attention(
+    q_BHQE: torch.Tensor, k_BHTE: torch.Tensor, v_BHTE: torch.Tensor, is_real_BT: torch.Tensor | None
+) -> torch.Tensor:
+    """Softmax attention of Q queries over T tokens, E = D / H; padding is attended by nobody.
+
+    torch's flash attention, except in bf16 on a CPU while the scores fit into the cache: there its backward pass is
+    slow, and two matrix products with a softmax between take a third of the time (benchmarks/train_step.py).
+    """
+    real = None if is_real_BT is None else is_real_BT[:, None, None, :]
+    n_scores = q_BHQE.shape[:3].numel() * k_BHTE.shape[2]
+    if q_BHQE.device.type != "cpu" or q_BHQE.dtype != torch.bfloat16 or n_scores > MAX_EXPLICIT_SCORES:
+        mask = None if real is None else real.expand(-1, -1, q_BHQE.shape[2], -1)
+        return F.scaled_dot_product_attention(q_BHQE, k_BHTE, v_BHTE, attn_mask=mask)
+    with torch.autocast("cpu", enabled=False):
+        scores_BHQT = (q_BHQE * q_BHQE.shape[-1] ** -0.5) @ k_BHTE.transpose(-1, -2)
+        if real is not None:
+            scores_BHQT = scores_BHQT.masked_fill(~real, -math.inf)
+        return torch.softmax(scores_BHQT, dim=-1) @ v_BHTE
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with optional LayerScale; rows that skip a branch are not computed."""
+
+    def __init__(self, config: ModelConfig, skip_share: float) -> None:
+        super().__init__()
+        width, hidden = config.width, config.mlp_ratio * config.width
+        self.n_heads = config.n_heads
+        self.skip_share = skip_share
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, hidden)
+        self.mlp_out = nn.Linear(hidden, width)
+        init = config.layer_scale_init
+        self.attention_scale = None if init is None else nn.Parameter(torch.full((width,), init))
+        self.mlp_scale = None if init is None else nn.Parameter(torch.full((width,), init))
+
+    def forward(
+        self,
+        tokens_BTD: torch.Tensor,
+        is_real_BT: torch.Tensor | None,
+        n_queries: int,
+        generator: torch.Generator | None,
+    ) -> torch.Tensor:
+        """Update the first `n_queries` tokens and return only them: (B, n_queries, D).
+
+        The decoder sees nothing but the last block's CLS token, so that block runs with n_queries = 1, which is exact:
+        keys and values still come from every token.
+        """
+        skips = self.training and self.skip_share > 0
+        queries_BQD = tokens_BTD[:, :n_queries]
+        if not skips:
+            queries_BQD = queries_BQD + self._attend(tokens_BTD, is_real_BT, n_queries)
+            return queries_BQD + self._mlp(queries_BQD)
+        kept, gain = self._kept_rows(len(tokens_BTD), generator, tokens_BTD.device)
+        real = None if is_real_BT is None else is_real_BT[kept]
+        branch_BQD = self._attend(tokens_BTD[kept], real, n_queries)
+        queries_BQD = queries_BQD.index_add(0, kept, branch_BQD.to(queries_BQD.dtype), alpha=gain)
+        kept, gain = self._kept_rows(len(tokens_BTD), generator, tokens_BTD.device)
+        branch_BQD = self._mlp(queries_BQD[kept])
+        return queries_BQD.index_add(0, kept, branch_BQD.to(queries_BQD.dtype), alpha=gain)
+
+    def _kept_rows(self, n: int, generator: torch.Generator | None, device: torch.device) -> tuple[torch.Tensor, float]:
+        n_kept = max(1, round(n * (1 - self.skip_share)))
+        return torch.randperm(n, generator=generator, device=device)[:n_kept], n / n_kept
+
+    def _attend(self, tokens_BTD: torch.Tensor, is_real_BT: torch.Tensor | None, n_queries: int) -> torch.Tensor:
+        n_samples, n_tokens, width = tokens_BTD.shape
+        normed_BTD = self.attention_norm(tokens_BTD)
+        if n_queries == n_tokens:
+            qkv = self.qkv(normed_BTD).view(n_samples, n_tokens, 3, self.n_heads, -1)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        else:
+            q = F.linear(normed_BTD[:, :n_queries], self.qkv.weight[:width], self.qkv.bias[:width])
+            q = q.view(n_samples, n_queries, self.n_heads, -1).transpose(1, 2)
+            kv = F.linear(normed_BTD, self.qkv.weight[width:], self.qkv.bias[width:])
+            k, v = kv.view(n_samples, n_tokens, 2, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = attention(q, k, v, is_real_BT)
+        branch = self.attention_out(mixed.transpose(1, 2).reshape(n_samples, n_queries, width))
+        return branch if self.attention_scale is None else branch * self.attention_scale
+
+    def _mlp(self, tokens: torch.Tensor) -> torch.Tensor:
+        branch = self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(tokens))))
+        return branch if self.mlp_scale is None else branch * self.mlp_scale
+
+
+class DecoderBlock(nn.Module):
+    """Residual block LayerNorm, Linear, GELU, Linear on the CLS embedding."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, hidden_BD: torch.Tensor) -> torch.Tensor:
+        return hidden_BD + self.outer(F.gelu(self.inner(self.norm(hidden_BD))))
+
+
+class TxFM(nn.Module):
+    """Encoder and decoder. `encode` gives a sample's embedding, `decode` the logits of every gene."""
+
+    def __init__(self, config: ModelConfig, n_genes: int) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.n_genes = n_genes
+        self.gene_table = nn.Embedding(n_genes, width - 1)
+        self.cls = nn.Parameter(torch.empty(width))
+        last = max(config.n_blocks - 1, 1)
+        skip_shares = [config.stochastic_depth * index / last for index in range(config.n_blocks)]
+        self.blocks = nn.ModuleList(Block(config, share) for share in skip_shares)
+        self.final_norm = nn.LayerNorm(width)
+        has_hidden = config.n_decoder_blocks > 0  # a linear decoder is the last layer alone
+        self.decoder_in = nn.Linear(width, width) if has_hidden else nn.Identity()
+        self.decoder_blocks = nn.ModuleList(DecoderBlock(width) for _ in range(config.n_decoder_blocks))
+        self.decoder_out = nn.Linear(width, n_genes)
+
+    def tokens(self, positions_BK: torch.Tensor, values_BK: torch.Tensor) -> torch.Tensor:
+        """Token sequence (B, T, D): CLS, then concat(gene embedding, log-normalised value) per visible gene."""
+        genes_BKD = torch.cat([self.gene_table(positions_BK), values_BK.unsqueeze(-1)], dim=-1)
+        return torch.cat([self.cls.expand(len(genes_BKD), 1, -1), genes_BKD], dim=1)
+
+    def encode(
+        self,
+        positions_BK: torch.Tensor,
+        values_BK: torch.Tensor,
+        is_real_BK: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Embedding of a sample: the CLS output of the last block after the final norm.
+
+        Parameters
+        ----------
+        positions_BK : torch.Tensor (B, K), int64
+            Vocabulary positions of the visible genes.
+        values_BK : torch.Tensor (B, K)
+            Their log-normalised counts.
+        is_real_BK : torch.Tensor (B, K), bool, optional
+            False where a sample has fewer than K measured genes; such a token is seen by nobody. None = all real, which
+            lets attention run without a mask.
+        generator : torch.Generator, optional
+            For stochastic depth, in training mode only.
+
+        Returns
+        -------
+        torch.Tensor (B, D)
+        """
+        is_real_BT = None if is_real_BK is None else F.pad(is_real_BK, (1, 0), value=True)
+        tokens_BTD = self.tokens(positions_BK, values_BK)
+        for block in self.blocks[:-1]:
+            tokens_BTD = block(tokens_BTD, is_real_BT, tokens_BTD.shape[1], generator)
+        return self.final_norm(self.blocks[-1](tokens_BTD, is_real_BT, 1, generator)[:, 0])
+
+    def decode(self, cls_BD: torch.Tensor) -> torch.Tensor:
+        """Logits (B, G) of every gene of the vocabulary; `rectified_tanh` turns them into expression."""
+        hidden_BD = self.decoder_in(cls_BD)
+        for block in self.decoder_blocks:
+            hidden_BD = block(hidden_BD)
+        return self.decoder_out(hidden_BD)
+
+    def forward(
+        self,
+        positions_BK: torch.Tensor,
+        values_BK: torch.Tensor,
+        is_real_BK: torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (B, G) and embedding (B, D); arguments as for `encode`."""
+        cls_BD = self.encode(positions_BK, values_BK, is_real_BK, generator)
+        return self.decode(cls_BD), cls_BD
+
+    @torch.no_grad()
+    def initialise(self, mean_expression_G: torch.Tensor, generator: torch.Generator) -> None:
+        """Draw the weights, and start every gene's prediction at its mean expression.
+
+        Parameters
+        ----------
+        mean_expression_G : torch.Tensor (G,)
+            In log1p space: log of the mean of exp(x) over training samples that measured the gene, where the loss has
+            its minimum without any input. Logits start at `MIN_INITIAL_LOGIT` or above.
+        generator : torch.Generator
+            On the CPU, where the model still is.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight, generator=generator)  # as in MAE: fits width 64 as well as 1,024
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.gene_table.weight, std=GENE_TABLE_INIT_STD, generator=generator)
+        nn.init.normal_(self.cls, std=0.02, generator=generator)
+        nn.init.normal_(self.decoder_out.weight, std=LAST_LAYER_INIT_STD, generator=generator)
+        library_size = self.config.library_size_counts
+        below_bound_G = mean_expression_G.clamp(
+            max=0.99 * math.log1p(library_size)
+        )  # the inverse is infinite at the bound
+        logits_G = inverse_rectified_tanh(below_bound_G, library_size)
+        self.decoder_out.bias.copy_(logits_G.clamp(min=MIN_INITIAL_LOGIT))

@@ -1,0 +1,44 @@
+"""The genes that a model knows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Vocabulary:
+    """Genes measured by at least one study of a variant, in the order of the gene axis.
+
+    Attributes
+    ----------
+    axis_positions : numpy.ndarray (G,), int64
+        Columns of the corpus' gene axis, ascending.
+    ensembl_ids, symbols : tuple of str (G,)
+        Unversioned Ensembl gene ids; symbols as on the gene axis.
+    """
+
+    axis_positions: np.ndarray
+    ensembl_ids: tuple[str, ...]
+    symbols: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ensembl_ids)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """For model.json."""
+        return {
+            "axis_positions": self.axis_positions.tolist(),
+            "ensembl_ids": list(self.ensembl_ids),
+            "symbols": list(self.symbols),
+        }
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Vocabulary":
+        """Inverse of `as_mapping`."""
+        return cls(
+            axis_positions=np.asarray(mapping["axis_positions"], dtype=np.int64),
+            ensembl_ids=tuple(mapping["ensembl_ids"]),
+            symbols=tuple(mapping["symbols"]),
+        )
