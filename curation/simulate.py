@@ -34,6 +34,8 @@ class Screen:
         Mean total count of a cell, UMIs. 4,000 gives about 1,100 detected genes of 2,000.
     dispersion : float
         Inverse dispersion r of the negative binomial: variance = mean + mean^2 / r.
+    module_sd : float
+        Standard deviation of the log activity of a module between cells of one perturbation.
     seed : int
     """
 
@@ -45,7 +47,8 @@ class Screen:
     effect_share: float = 0.5
     n_modules: int = 25
     mean_counts: float = 4_000.0
-    dispersion: float = 3.0
+    dispersion: float = 8.0
+    module_sd: float = 0.6
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -124,7 +127,7 @@ def simulate_screen(screen: Screen, axis: GeneAxis) -> ad.AnnData:
     for start in range(0, screen.n_cells, CELLS_PER_BLOCK):
         rows = slice(start, start + CELLS_PER_BLOCK)
         n = len(label[rows])
-        state = rng.lognormal(0.0, 0.35, (n, screen.n_modules)) * fold[label[rows]]
+        state = rng.lognormal(0.0, screen.module_sd, (n, screen.n_modules)) * fold[label[rows]]
         mean = base * state[:, module] * batch_effect[batch[rows]] * rng.lognormal(0.0, 0.25, (n, 1))
         hit = np.flatnonzero(label[rows] < screen.n_perturbations)
         mean[hit, targets[label[rows][hit]]] *= knocked_down[label[rows][hit]]

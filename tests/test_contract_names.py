@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from curation.catalog import SCHEMA
 from curation.config import schema
 from curation.recipe import Recipe
-from curation.schema_check import with_defaults
+from curation.schema_check import load_yaml, with_defaults
+from curation.simulate import Screen
 from txfm.config import PRESETS, ModelConfig
 
 
@@ -22,3 +24,8 @@ def test_a_model_of_the_config_has_the_fields_of_model_config() -> None:
 
 def test_the_presets_of_the_config_are_those_of_txfm() -> None:
     assert schema()["$defs"]["model"]["properties"]["preset"]["enum"] == list(PRESETS)
+
+
+def test_a_simulation_of_the_catalogue_has_the_fields_of_screen() -> None:
+    properties = set(load_yaml(SCHEMA)["$defs"]["simulation"]["properties"])
+    assert properties == {field.name for field in dataclasses.fields(Screen)}
