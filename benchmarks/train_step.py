@@ -1,8 +1,8 @@
 """How long one optimiser step of the nano model takes: ours in bf16, ours in float32, and a plain implementation.
 
-The plain one is what a reader of the paper would write first: torch.nn.TransformerEncoder in float32 with a padding mask,
-every block over all tokens, the default AdamW. All three see the same batches and take turns within one run, so that whatever
-else the machine does hits them alike. Prints a table of medians; `--threads 1 2` repeats it per number of threads.
+The plain one is what a reader of the paper would write first: torch.nn.TransformerEncoder in float32 with a padding
+mask, every block over all tokens, the default AdamW. All three see the same batches and take turns within one run, so
+that whatever else the machine does hits them alike. Prints medians; `--threads 1 2` repeats it per number of threads.
 
     python benchmarks/train_step.py --threads 1 2
 """
@@ -43,8 +43,9 @@ class PlainTxFM(nn.Module):
         )
         self.encoder = nn.TransformerEncoder(layer, config.n_blocks, nn.LayerNorm(width), enable_nested_tensor=False)
         blocks = [DecoderBlock(width) for _ in range(config.n_decoder_blocks)]
-        self.decoder = nn.Sequential(nn.Linear(width, width), *blocks, nn.Linear(width, N_GENES))
-        nn.init.constant_(self.decoder[-1].bias, 1.0)
+        last = nn.Linear(width, N_GENES)
+        nn.init.constant_(last.bias, 1.0)
+        self.decoder = nn.Sequential(nn.Linear(width, width), *blocks, last)
 
     def forward(self, positions_BK: torch.Tensor, values_BK: torch.Tensor, padding_BK: torch.Tensor) -> torch.Tensor:
         tokens_BKD = torch.cat([self.gene_table(positions_BK), values_BK.unsqueeze(-1)], dim=-1)

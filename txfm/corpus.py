@@ -1,6 +1,5 @@
 """Streaming a variant: shuffled batches of raw counts over all its stores, in bounded memory."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from txfm.block_cache import BlockCache
 from txfm.errors import InputError
 from txfm.store import CsrRows, StoreReader
 from txfm.variant import Variant, read_variant
@@ -101,7 +101,7 @@ class Corpus:
         self._blocks = np.concatenate(
             [_store_blocks(i, r) for i, r in enumerate(readers)] or [np.empty((0, 4), np.int64)]
         )
-        self._cache = _BlockCache(memory_bytes)
+        self._cache = BlockCache(memory_bytes)
         self._epoch = 0
         self._next_batch = 0
 
@@ -229,27 +229,6 @@ class Corpus:
             study_index=self._study_of_store[stores],
             sample_ids=sample_ids.tolist(),
         )
-
-
-class _BlockCache:
-    """Least-recently-used cache of decoded blocks, bounded in bytes."""
-
-    def __init__(self, memory_bytes: int) -> None:
-        self.memory_bytes = memory_bytes
-        self.held_bytes = 0
-        self._blocks: OrderedDict[tuple[int, int], CsrRows] = OrderedDict()
-
-    def get(self, key: tuple[int, int]) -> CsrRows | None:
-        if key in self._blocks:
-            self._blocks.move_to_end(key)
-        return self._blocks.get(key)
-
-    def put(self, key: tuple[int, int], block: CsrRows) -> None:
-        self._blocks[key] = block
-        self.held_bytes += block.nbytes
-        while self.held_bytes > self.memory_bytes:
-            _, oldest = self._blocks.popitem(last=False)
-            self.held_bytes -= oldest.nbytes
 
 
 def _store_blocks(store: int, reader: StoreReader) -> np.ndarray:

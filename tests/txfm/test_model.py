@@ -127,6 +127,7 @@ def test_stochastic_depth_skips_half_of_the_samples_and_doubles_the_others() -> 
     assert torch.equal(change_B1D, again_B1D)
 
 
+@torch.no_grad()
 def test_decoder_starts_at_the_mean_expression_and_no_gene_starts_dead() -> None:
     mean_expression_G = torch.tensor([0.0, 0.01, 3.0, 11.5129])
     network = TxFM(config_from_mapping({"preset": "nano"}), 4)

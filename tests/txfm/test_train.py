@@ -130,7 +130,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 
 
 def test_a_killed_process_resumes_to_the_same_bits(tiny_corpus: Any, tmp_path: Path) -> None:
-    model = json.dumps(TINY_MODEL | {"samples_seen": 20_000, "validate_every_steps": 500, "log_every_steps": 7})
+    model = json.dumps(TINY_MODEL | {"samples_seen": 6000, "validate_every_steps": 200, "log_every_steps": 7})
 
     def command(folder: Path) -> list[str]:
         paths = ["--corpus", str(tiny_corpus.folder), "--out", str(folder / "m"), "--checkpoints", str(folder / "c")]

@@ -35,7 +35,7 @@ def composition(build: Build, theme: Theme) -> Figure:
     members = sorted({member for variant in build.variants for member in variant["studies"].items()})
     n_columns = min(PANELS_PER_ROW, len(build.variants))
     n_rows = math.ceil(len(build.variants) / n_columns)
-    figure = new_figure(WIDTH_INCHES, n_rows * (0.6 + 0.3 * len(members)))
+    figure = new_figure(WIDTH_INCHES, n_rows * (0.8 + 0.3 * len(members)))
     panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, variant in zip(panels, build.variants, strict=False):
         sizes = samples_of(variant)

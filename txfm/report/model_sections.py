@@ -8,7 +8,7 @@ from txfm.report.drawing import Picture, picture
 from txfm.report.evaluation_figure import comparison, setting_title
 from txfm.report.page import Cell, Section, Table, study_cell
 from txfm.report.results import Build, TrainedModel
-from txfm.report.training_figures import MAX_POINTS, UMAP_NEIGHBOURS, UMAP_SEED, curves, maps, umap_map
+from txfm.report.training_figures import LOWEST_DEVIANCE, MAX_POINTS, UMAP_NEIGHBOURS, UMAP_SEED, curves, maps, umap_map
 
 MODEL_COLUMNS = [
     "model",
@@ -41,8 +41,8 @@ def models_section(build: Build, figures: Path) -> Section:
                 title="Training",
                 alt="Curves of loss, explained deviance and rank of the embedding against samples seen. "
                 + " ".join(_last_words(model) for model in build.models),
-                caption="Lines with markers: validation. Each variant validates on its own batches: "
-                "compare losses with care.",
+                caption="Markers: validation. Thin: training. Each variant validates on its own batches, so losses "
+                f"have their own scales. Explained deviance below {LOWEST_DEVIANCE} is cut off.",
             )
         ]
     else:

@@ -19,48 +19,61 @@ from txfm.report.palette import Look, Theme, looks
 from txfm.report.results import Build, TrainedModel
 
 MAX_POINTS = 5000
+LOWEST_DEVIANCE = -0.5  # an untrained model may start at -40, and would flatten all that follows
 UMAP_SEED = 0
 UMAP_NEIGHBOURS = 15
 UMAP_EPOCHS = 200  # UMAP's own choice for large data; 500 for small data takes twice as long and looks the same
 
 
 def curves(build: Build, theme: Theme) -> Figure:
-    """Loss, explained deviance and rank of the CLS embedding against the samples seen."""
+    """Loss of each model; explained deviance and rank of the CLS embedding of all, against the samples seen."""
     models = [model for model in build.models if model.metrics]
     model_looks = looks([model.name for model in models])
-    figure = new_figure(WIDTH_INCHES, 3.1 + 0.22 * len(models))
-    loss, deviance, rank = figure.subplots(1, 3)
+    n_loss_rows = math.ceil(len(models) / PANELS_PER_ROW)
+    figure = new_figure(WIDTH_INCHES, 2.3 * (n_loss_rows + 1) + 0.35)
+    grid = figure.add_gridspec(n_loss_rows + 1, 2 * PANELS_PER_ROW)
+    panels = []
+    for index, model in enumerate(models):
+        row, column = divmod(index, PANELS_PER_ROW)
+        panels.append(figure.add_subplot(grid[row, 2 * column : 2 * column + 2]))
+        _loss(panels[-1], model, model_looks[model.name])
+    deviance = figure.add_subplot(grid[-1, :PANELS_PER_ROW])
+    rank = figure.add_subplot(grid[-1, PANELS_PER_ROW:])
     for model in models:
-        _curves_of(model, model_looks[model.name], loss, deviance, rank)
-    _robust_limits(loss, models)
-    loss.set_title("loss (thin: training)")
+        validation = [line for line in model.metrics if line["kind"] == "validation"]
+        explained = [line for line in validation if line["explained_deviance"] is not None]
+        style = _style(model_looks[model.name])
+        deviance.plot(_thousands(explained), [line["explained_deviance"] for line in explained], **style)
+        rank.plot(_thousands(validation), [line["cls_rank"] for line in validation], label=model.name, **style)
     deviance.set_title("explained deviance")
     deviance.axhline(0, color=theme.muted, linewidth=0.8)
+    values = [
+        line["explained_deviance"] for model in models for line in model.metrics if line.get("explained_deviance")
+    ]
+    low, high = min([0.0, *values]), max([0.02, *values])
+    deviance.set_ylim(max(LOWEST_DEVIANCE, low - 0.02), high + 0.03)
     rank.set_title("rank of the embedding")
     rank.set_ylim(bottom=0)
-    for axes in (loss, deviance, rank):
+    for axes in (*panels, deviance, rank):
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.set_xlabel("samples seen (thousands)")
         axes.tick_params(axis="y", labelcolor=theme.muted)
-    handles = [
-        Line2D([], [], color=look.colour, linestyle=look.dash, linewidth=2.2, label=name)
-        for name, look in model_looks.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(3, len(handles)))
+    figure.legend(*rank.get_legend_handles_labels(), loc="outside lower left", ncols=min(3, len(models)))
     return figure
 
 
-def _curves_of(model: TrainedModel, look: Look, loss: Axes, deviance: Axes, rank: Axes) -> None:
+def _style(look: Look) -> dict[str, Any]:
+    return {"color": look.colour, "linestyle": look.dash, "marker": look.marker, "markersize": 3.5, "linewidth": 1.8}
+
+
+def _loss(axes: Axes, model: TrainedModel, look: Look) -> None:
+    """Each model on its own scale: losses of other validation samples differ by orders of magnitude."""
     train = _whole_windows([line for line in model.metrics if line["kind"] == "train"])
     validation = [line for line in model.metrics if line["kind"] == "validation"]
-    loss.plot(_thousands(train), [line["loss"] for line in train], color=look.colour, alpha=0.45, linewidth=0.9)
-    style: dict[str, Any] = {"color": look.colour, "linestyle": look.dash, "marker": look.marker}
-    style |= {"markersize": 3.5, "linewidth": 1.8}
-    loss.plot(_thousands(validation), [line["loss"] for line in validation], **style)
-    explained = [line for line in validation if line["explained_deviance"] is not None]
-    deviance.plot(_thousands(explained), [line["explained_deviance"] for line in explained], **style)
-    rank.plot(_thousands(validation), [line["cls_rank"] for line in validation], **style)
+    axes.plot(_thousands(train), [line["loss"] for line in train], color=look.colour, alpha=0.55, linewidth=1.0)
+    axes.plot(_thousands(validation), [line["loss"] for line in validation], **_style(look))
+    axes.set_title(f"loss: {model.name}")
 
 
 def _whole_windows(train: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,18 +85,6 @@ def _whole_windows(train: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _thousands(lines: list[dict[str, float]]) -> list[float]:
     return [line["samples_seen"] / 1000 for line in lines]
-
-
-def _robust_limits(axes: Axes, models: list[TrainedModel]) -> None:
-    """Leave single training batches with extreme loss outside: expression has heavy tails."""
-    train = [line["loss"] for model in models for line in model.metrics if line["kind"] == "train"]
-    validation = [line["loss"] for model in models for line in model.metrics if line["kind"] == "validation"]
-    if not train:
-        return
-    low, high = np.percentile(train, [2, 98])
-    low, high = min([low, *validation]), max([high, *validation])
-    margin = 0.05 * (high - low) or 1.0
-    axes.set_ylim(low - margin, high + margin)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
