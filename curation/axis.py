@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from curation.errors import InputError
-from curation.readers.text import open_bytes
+from curation.readers.text import read_table, whole_file
 
 AXIS_COLUMNS = ("ensembl_id", "symbol", "biotype", "chromosome")
 ALIAS_COLUMNS = ("name", "ensembl_id", "kind")
@@ -30,7 +30,7 @@ class GeneAxis:
     genes : DataFrame
         Columns `AXIS_COLUMNS`, all strings, "" where the source table does not say.
     names : DataFrame
-        Columns `ALIAS_COLUMNS`: HGNC's approved, previous and alias symbols and Entrez ids of genes on the axis.
+        Columns `ALIAS_COLUMNS`: HGNC's approved, previous and alias symbols and Entrez ids, also of genes off the axis.
     """
 
     genes: pl.DataFrame
@@ -122,7 +122,7 @@ def build_axis(table: Path, table_format: str, *, hgnc: Path | None) -> tuple[Ge
     genes = genes.with_columns(
         pl.when(pl.col("symbol").str.starts_with("ENSG")).then(pl.lit("")).otherwise("symbol").alias("symbol")
     )
-    return GeneAxis(genes=genes, names=_hgnc_names(hgnc, genes["ensembl_id"])), left_out
+    return GeneAxis(genes=genes, names=_hgnc_names(hgnc)), left_out
 
 
 def _axis_frame(frame: pl.DataFrame) -> pl.DataFrame:
@@ -131,21 +131,19 @@ def _axis_frame(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read_id_name(path: Path) -> pl.DataFrame:
-    with open_bytes(path) as handle:
-        frame = pl.read_csv(handle.read(), has_header=False, infer_schema=False)
+    frame = read_table(path, has_header=False)
     return _axis_frame(frame.rename({frame.columns[0]: "ensembl_id", frame.columns[1]: "symbol"}))
 
 
 def _read_gene_table(path: Path) -> pl.DataFrame:
-    with open_bytes(path) as handle:
-        frame = pl.read_csv(handle.read(), infer_schema=False)
+    frame = read_table(path)
     return _axis_frame(frame.rename({"gene_id": "ensembl_id", "gene_name": "symbol"}))
 
 
 def _read_gtf(path: Path) -> pl.DataFrame:
     attribute = re.compile(r'(gene_id|gene_name|gene_type) "([^"]*)"')
     rows = []
-    with open_bytes(path) as handle:
+    with whole_file(path) as handle:
         for line in io.TextIOWrapper(handle, encoding="utf-8"):
             fields = line.split("\t", 8)
             if len(fields) == 9 and fields[2] == "gene":
@@ -154,18 +152,21 @@ def _read_gtf(path: Path) -> pl.DataFrame:
     return _axis_frame(pl.DataFrame(rows, schema=dict.fromkeys(AXIS_COLUMNS, pl.String), orient="row"))
 
 
-def _hgnc_names(path: Path | None, axis_ids: pl.Series) -> pl.DataFrame:
-    """Return HGNC's names of the genes on the axis, one row a (name, gene)."""
+def _hgnc_names(path: Path | None) -> pl.DataFrame:
+    """Return HGNC's names, one row a (name, gene), also of genes that are not on the axis.
+
+    A name of a gene off the axis must not pass for the alias of another gene on it. A gene without Ensembl id goes
+    by its HGNC id.
+    """
     empty = pl.DataFrame(schema=dict.fromkeys(ALIAS_COLUMNS, pl.String))
     if path is None:
         return empty
-    with open_bytes(path) as handle:
-        frame = pl.read_csv(handle.read(), separator="\t", infer_schema=False, quote_char='"')
-    frame = frame.filter(pl.col("ensembl_gene_id").is_in(axis_ids.implode()))
+    frame = read_table(path, separator="\t", quote_char='"')
+    gene = pl.coalesce("ensembl_gene_id", "hgnc_id")
     names = [
         frame.select(
             pl.col(column).str.split("|").alias("name"),
-            pl.col("ensembl_gene_id").alias("ensembl_id"),
+            gene.alias("ensembl_id"),
             pl.lit(kind).alias("kind"),
         )
         .explode("name")

@@ -12,6 +12,8 @@ from scipy import sparse
 
 # Non-zeros a block may hold: 2 Mi float64 values with int32 columns are 25 MB, small beside the interpreter itself.
 BLOCK_NNZ = 2**21
+# A column of `Block.obs` that is there where some samples have no row in the metadata, true for them; also the reason
+NO_METADATA = "no_metadata"
 
 
 @dataclass(frozen=True, kw_only=True)

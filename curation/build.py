@@ -61,6 +61,8 @@ def curate_training(task: Curation, *, train: Path, validation: Path, report: Pa
             "train": sorted(set(sizes) - held),
             "validation": sorted(held),
             "note": ONE_BATCH if len(sizes) == 1 else "",
+            "wanted_validation_share": validation_share,
+            "validation_share": round(float(in_validation.mean()), 4),
         }
         splits = {
             split: _write_split(task, axis, found, chosen, path=path, split=split)

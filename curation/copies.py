@@ -13,6 +13,11 @@ from scipy import sparse
 
 from curation.spool import shuffle_keys
 
+# Two sparse rows may agree by chance (TP53 1, 0, 0 twice). They are copies if they agree on at least this many counts,
+# or samples with a count; below it they are added up, which changes a gene by less than this.
+MIN_COUNTS = 100
+MIN_SAMPLES = 10
+
 
 class CopyFinder:
     """Finds columns with the same id and the same counts in every sample, while blocks stream by.
@@ -28,6 +33,8 @@ class CopyFinder:
         self._groups = [columns for columns in groups.values() if len(columns) > 1]
         self._columns = np.array(sorted(column for columns in self._groups for column in columns), dtype=np.int64)
         self._sums = np.zeros(len(self._columns), dtype=np.uint64)
+        self._counts = np.zeros(len(self._columns), dtype=np.int64)
+        self._samples = np.zeros(len(self._columns), dtype=np.int64)
 
     def update(self, counts: sparse.csr_matrix, first_row: int) -> None:
         """Take the next samples, the first of which is row `first_row` of its part."""
@@ -36,16 +43,21 @@ class CopyFinder:
         rows = np.arange(first_row, first_row + counts.shape[0], dtype=np.int64)
         weights = shuffle_keys("copies", rows)
         part = counts[:, self._columns].tocoo()
+        np.add.at(self._counts, part.col, part.data.astype(np.int64))
+        np.add.at(self._samples, part.col, 1)
         with np.errstate(over="ignore"):
             np.add.at(self._sums, part.col, part.data.astype(np.uint64) * weights[part.row])
 
     def copies(self) -> np.ndarray:
-        """Return the columns that equal an earlier column of the same id, in order."""
-        sums = dict(zip(self._columns.tolist(), self._sums.tolist(), strict=True))
+        """Return the columns that equal an earlier column of the same id beyond chance, in order."""
+        evident = (self._counts >= MIN_COUNTS) | (self._samples >= MIN_SAMPLES)
+        sums = dict(zip(self._columns[evident].tolist(), self._sums[evident].tolist(), strict=True))
         found = []
         for columns in self._groups:
             seen = set()
             for column in columns:
+                if column not in sums:
+                    continue
                 if sums[column] in seen:
                     found.append(column)
                 seen.add(sums[column])

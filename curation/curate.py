@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from curation.axis import GeneAxis
-from curation.blocks import PartReader
+from curation.blocks import NO_METADATA, Block, PartReader
 from curation.catalog import Part, Study
 from curation.copies import CopyFinder
 from curation.counts import INT32_MAX, Rounding, to_integers
@@ -29,6 +29,7 @@ from curation.errors import InputError
 from curation.genes import GeneMap, GeneNames, project
 from curation.labels import label_samples
 from curation.qc import (
+    NO_BATCH,
     NOT_IN_EVERY_PART,
     RARE_GENE,
     count_reasons,
@@ -40,6 +41,7 @@ from curation.readers import open_part
 from curation.recipe import Recipe
 from curation.report import gene_report, source_files
 from curation.spool import ShuffleSpool, shuffle_keys
+from curation.tally import CountTally
 
 PROGRESS_SECONDS = 15.0
 
@@ -65,14 +67,17 @@ class Candidates:
         Index sample_id; `curation.labels.LABELS`, is_control and source_row.
     reasons : ndarray of str
         Why the catalogue or the recipe does not want a sample; "" for a candidate.
-    table_total : int
-        Counts of the candidates on all genes of the table, mapped or not.
+    part : int
+        Index of the part.
+    table_counts : csr_matrix, shape (n_samples, n_table_genes)
+        The same samples on all genes of the part's table, mapped or not.
     """
 
     counts: sparse.csr_matrix
     labels: pd.DataFrame
     reasons: np.ndarray
-    table_total: int
+    part: int
+    table_counts: sparse.csr_matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +137,7 @@ class StudyReader:
     def candidates(self, *, record: Rounding, find_copies: bool, pass_name: str) -> Iterator[Candidates]:
         """Yield all samples of the study in order; `record` takes what was rounded."""
         first_row, started = 0, time.monotonic()
-        for open_part_ in self.parts:
+        for part_index, open_part_ in enumerate(self.parts):
             where = str(self.sources / open_part_.part.files["matrix"])
             for block in open_part_.reader.blocks():
                 values = to_integers(block.counts.data, count_kind=self.study.count_kind, where=where, record=record)
@@ -141,8 +146,7 @@ class StudyReader:
                 )
                 if find_copies:
                     open_part_.copies.update(counts, first_row)
-                obs = block.obs.assign(**open_part_.part.constants)
-                yield self._candidates(open_part_, counts, obs, first_row, where)
+                yield self._candidates(part_index, counts, block, first_row, where)
                 first_row += counts.shape[0]
                 if time.monotonic() - started > PROGRESS_SECONDS:
                     started = time.monotonic()
@@ -151,15 +155,20 @@ class StudyReader:
                     )
 
     def _candidates(
-        self, source: OpenPart, counts: sparse.csr_matrix, obs: pd.DataFrame, first_row: int, where: str
+        self, part_index: int, counts: sparse.csr_matrix, block: Block, first_row: int, where: str
     ) -> Candidates:
-        study = self.study
+        study, source = self.study, self.parts[part_index]
+        obs = block.obs.assign(**source.part.constants)
         labels = label_samples(obs, study, source.part.name, where=where)
         reasons = obs_filter_reasons(obs, study.filters, where=where)
         unwanted = perturbation_reasons(
             labels["perturbation"].to_numpy(), labels["is_control"].to_numpy(), self.recipe, self._phenoprints
         )
         reasons = np.where(reasons == "", unwanted, reasons)
+        if study.obs.batch is not None:
+            reasons[(labels["batch"] == "").to_numpy() & (reasons == "")] = NO_BATCH
+        if NO_METADATA in obs:
+            reasons[obs[NO_METADATA].to_numpy(dtype=bool)] = NO_METADATA
         prefix = f"{study.name}:{source.part.name}/" if len(self.parts) > 1 else f"{study.name}:"
         labels.index = pd.Index([f"{prefix}{sample}" for sample in obs.index], name="sample_id", dtype=object)
         labels["source_row"] = np.arange(first_row, first_row + len(obs), dtype=np.int64)
@@ -173,10 +182,7 @@ class StudyReader:
                 todo="use read counts, not coverage sums",
             )
         return Candidates(
-            counts=wide.astype(np.int32),
-            labels=labels,
-            reasons=reasons,
-            table_total=int(counts[np.flatnonzero(reasons == "")].sum(dtype=np.int64)),
+            counts=wide.astype(np.int32), labels=labels, reasons=reasons, part=part_index, table_counts=counts
         )
 
 
@@ -198,21 +204,23 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
     """
     recipe, n_axis = reader.recipe, len(reader.axis.ensembl_ids)
     detected = np.zeros(n_axis, dtype=np.int64)
-    table_total = mapped_total = n_candidates = nnz = 0
+    tally = CountTally([part.reader.gene_ids for part in reader.parts])
+    nnz = 0
     for found in reader.candidates(record=Rounding(), find_copies=True, pass_name="pass 1"):
-        counts = found.counts[np.flatnonzero(found.reasons == "")]
+        wanted = np.flatnonzero(found.reasons == "")
+        tally.add(found.part, found.table_counts[wanted])
+        counts = found.counts[wanted]
         detected += np.bincount(counts.indices, minlength=n_axis)
-        table_total += found.table_total
-        mapped_total += int(counts.sum(dtype=np.int64))
-        n_candidates += counts.shape[0]
         nnz += counts.nnz
+    tally.require_counts(f"study {reader.study.name}")
     reader.drop_copies()
-    mapped_share = mapped_total / table_total if table_total else 0.0
-    measured, gene_reasons = measured_genes(reader, detected)
-    _require_known_genes(reader, mapped_share, measured, n_candidates)
+    maps = [part.genes for part in reader.parts]
+    mapped_share = tally.mapped_share(maps)
+    measured, axis_drops = measured_genes(reader, detected)
+    _require_known_genes(reader, mapped_share, measured, tally.n_samples)
 
     keep = np.where(measured, np.arange(n_axis), -1)
-    record, dropped = Rounding(), Counter[str]()
+    record, dropped, dropped_counts = Rounding(), Counter[str](), Counter[str](tally.by_reason(maps, axis_drops))
     spool = ShuffleSpool(scratch, n_columns=n_axis, expected_nnz=nnz)
     labels: list[pd.DataFrame] = []
     row_nnz: list[np.ndarray] = []
@@ -224,6 +232,10 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
             found.reasons == "", count_reasons(np.diff(counts.indptr), library_size, recipe), found.reasons
         )
         dropped.update(reason for reason in reasons if reason)
+        for reason in set(reasons[found.reasons == ""]) - {
+            ""
+        }:  # samples dropped for their counts, on the genes that are kept
+            dropped_counts[reason] += int(library_size[reasons == reason].sum())
         kept = np.flatnonzero(reasons == "")
         chosen = found.labels.iloc[kept]
         keys = shuffle_keys(seed_text, chosen["source_row"].to_numpy())
@@ -232,7 +244,6 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
         row_nnz.append(np.diff(counts.indptr)[kept])
         kept_total += int(library_size[kept].sum())
         n_kept += len(kept)
-    table = pd.concat(labels)
     if not n_kept:
         raise InputError(
             "no sample is left",
@@ -241,16 +252,20 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
             found=", ".join(f"{count} {reason}" for reason, count in dropped.items()),
             todo="lower the recipe's thresholds",
         )
+    table = pd.concat(labels)
     keys = shuffle_keys(seed_text, table["source_row"].to_numpy())
-    genes = gene_report([part.reader.gene_ids for part in reader.parts], [part.genes for part in reader.parts])
+    assert tally.total == kept_total + dropped_counts.total(), "every count is kept or dropped under one reason"
+    genes = gene_report([part.reader.gene_ids for part in reader.parts], maps)
+    gene_reasons = {reason: int(mask.sum()) for reason, mask in axis_drops.items() if mask.any()}
     report = {
         "samples": {"read": reader.n_samples, "kept": n_kept, "dropped": dict(sorted(dropped.items()))},
         "genes": genes | {"dropped": genes["dropped"] | gene_reasons, "kept": int(measured.sum())},
         "counts": {
             "kind": reader.study.count_kind,
-            "total": table_total,
+            "total": tally.total,
             "mapped_share": mapped_share,
             "kept_samples_total": kept_total,
+            "dropped": dict(sorted(dropped_counts.items())),
             "max_rounding": record.max_distance,
             "n_rounded": record.n_rounded,
             "n_values": record.n_values,
@@ -267,23 +282,19 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
     )
 
 
-def measured_genes(reader: StudyReader, detected: np.ndarray) -> tuple[np.ndarray, Mapping[str, int]]:
-    """Return which axis genes the study measures, and how many were dropped on the axis, by reason.
+def measured_genes(reader: StudyReader, detected: np.ndarray) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+    """Return which axis genes the study measures, and which mapped genes are dropped, by reason.
 
-    A gene that one part of the study lacks is unknown for that part's samples, so it is dropped for the whole study.
-    A gene below the recipe's threshold is dropped, too: unknown, not zero.
+    A gene that one part of the study lacks is unknown for that part's samples, so it is dropped for the whole study. A
+    gene below the recipe's threshold is dropped, too: unknown, not zero.
     """
-    n_axis = len(detected)
-    in_parts = np.zeros(n_axis, dtype=np.int64)
+    in_parts = np.zeros(len(detected), dtype=np.int64)
     for part in reader.parts:
         in_parts[part.genes.measured] += 1
     everywhere = in_parts == len(reader.parts)
     frequent = detected >= reader.recipe.min_samples_per_gene
-    reasons = {
-        NOT_IN_EVERY_PART: int(np.count_nonzero((in_parts > 0) & ~everywhere)),
-        RARE_GENE: int(np.count_nonzero(everywhere & ~frequent)),
-    }
-    return everywhere & frequent, {reason: count for reason, count in reasons.items() if count}
+    drops = {NOT_IN_EVERY_PART: (in_parts > 0) & ~everywhere, RARE_GENE: everywhere & ~frequent}
+    return everywhere & frequent, drops
 
 
 def _require_known_genes(reader: StudyReader, mapped_share: float, measured: np.ndarray, n_candidates: int) -> None:

@@ -16,6 +16,7 @@ from curation.axis import GeneAxis
 UNKNOWN_ENSEMBL = "ensembl_id_not_on_axis"
 UNKNOWN_SYMBOL = "unknown_symbol"
 AMBIGUOUS = "ambiguous_symbol"
+OFF_AXIS = "gene_not_on_axis"
 PAR_Y = "par_y"
 EXCEL_DATE = "excel_date"
 SPIKE_IN = "spike_in"
@@ -29,6 +30,8 @@ _ENSEMBL_ANY = re.compile(r"^ENS[A-Z]*G\d{11}")
 _EXCEL = re.compile(
     r"^(\d{1,2}-(Mar|Sep|Dec|Oct|Apr|Nov|Feb)|(Mar|Sep|Dec|Oct|Apr|Nov|Feb)-\d{1,2}|\d{4}[-/]\d\d[-/]\d\d.*)$", re.I
 )
+# "C1ORF112" for C1orf112. Nothing wider: folding case would take a mouse table (Xkr4, Sox17) for a human one.
+_CAPITAL_ORF = re.compile(r"^C(\d+|X|Y)ORF(\d+.*)$")
 _SPIKE = re.compile(r"^ERCC[-_]\d{5}$")
 EXAMPLES_PER_REASON = 5
 
@@ -74,15 +77,11 @@ class GeneNames:
 
     def __init__(self, axis: GeneAxis) -> None:
         self._axis = axis
-        self._symbols = _targets(zip(axis.genes["symbol"], range(axis.genes.height), strict=True))
-        self._names: dict[str, Mapping[str, tuple[int, ...]]] = {}
+        self._symbols = _targets(zip(axis.genes["symbol"], axis.ensembl_ids, strict=True))
+        self._names: dict[str, Mapping[str, tuple[str, ...]]] = {}
         for kind in ("approved", "previous", "alias", "entrez"):
             rows = axis.names.filter(kind=kind)
-            positions = (axis.position[gene] for gene in rows["ensembl_id"])
-            self._names[kind] = _targets(zip(rows["name"], positions, strict=True))
-        self._upper = _targets(
-            (symbol.upper(), position) for symbol, found in self._symbols.items() for position in found
-        )
+            self._names[kind] = _targets(zip(rows["name"], rows["ensembl_id"], strict=True))
 
     def map(self, ids: Iterable[str], id_kind: str, *, keep_prefix: str | None = None) -> GeneMap:
         """Map a table's gene ids onto the axis.
@@ -128,12 +127,17 @@ class GeneNames:
             return self._map_symbol_entrez(gene)
         return self._map_symbol(gene)
 
+    def _at(self, gene: str, how: str) -> tuple[int, str, str]:
+        """Return a gene's place on the axis, or that it has none."""
+        position = self._axis.position.get(gene, -1)
+        return (position, "", how) if position >= 0 else (-1, OFF_AXIS, "")
+
     def _map_symbol_entrez(self, gene: str) -> tuple[int, str, str]:
         """Map `A1BG|1`: the Entrez id is stable and goes first; `?|100133144` has nothing else."""
         symbol, _, entrez = gene.partition("|")
         found = self._names["entrez"].get(entrez, ())
         if len(found) == 1:
-            return found[0], "", "entrez"
+            return self._at(found[0], "entrez")
         return self._map_symbol(symbol) if symbol not in ("", "?") else (-1, UNKNOWN_SYMBOL, "")
 
     def _map_symbol(self, symbol: str) -> tuple[int, str, str]:
@@ -143,19 +147,21 @@ class GeneNames:
         """
         found = self._symbols.get(symbol, ())
         if len(found) == 1:
-            return found[0], "", "symbol"
+            return self._at(found[0], "symbol")
         for kind in ("approved", "previous", "alias"):
             named = self._names[kind].get(symbol, ())
             if len(named) == 1:
-                return named[0], "", kind
+                return self._at(named[0], kind)
             if len(named) > 1:
                 return -1, AMBIGUOUS, ""
         if found:
             return -1, AMBIGUOUS, ""
         if _EXCEL.match(symbol):
             return -1, EXCEL_DATE, ""
-        upper = self._upper.get(symbol.upper(), ())
-        return (upper[0], "", "case") if len(upper) == 1 else (-1, UNKNOWN_SYMBOL, "")
+        if _CAPITAL_ORF.match(symbol):
+            position, reason, how = self._map_symbol(_CAPITAL_ORF.sub(r"C\1orf\2", symbol))
+            return position, reason, "case" if how else ""
+        return -1, UNKNOWN_SYMBOL, ""
 
 
 def project(counts: sparse.csr_matrix, positions: np.ndarray, n_axis_genes: int) -> sparse.csr_matrix:
@@ -185,10 +191,10 @@ def project(counts: sparse.csr_matrix, positions: np.ndarray, n_axis_genes: int)
     return moved
 
 
-def _targets(pairs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
-    """Return the distinct positions of each name; unnamed genes are left out."""
-    found: dict[str, set[int]] = defaultdict(set)
-    for name, position in pairs:
+def _targets(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return the distinct genes of each name; unnamed genes are left out."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, gene in pairs:
         if name:
-            found[name].add(position)
-    return {name: tuple(sorted(positions)) for name, positions in found.items()}
+            found[name].add(gene)
+    return {name: tuple(sorted(genes)) for name, genes in found.items()}

@@ -17,6 +17,7 @@ MANY_GENES = "above_max_genes_per_sample"
 FEW_COUNTS = "below_min_counts_per_sample"
 NOT_CONTROL = "not_a_control"
 NO_PHENOPRINT = "perturbation_without_phenoprint"
+NO_BATCH = "no_batch"
 RARE_GENE = "below_min_samples_per_gene"
 NOT_IN_EVERY_PART = "not_in_every_part_of_the_study"
 

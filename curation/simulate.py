@@ -16,6 +16,9 @@ from curation.errors import InputError
 
 CONTROL = "non-targeting"
 CELLS_PER_BLOCK = 1_000
+# What most symbols of non-coding genes contain: clones, antisense, small RNAs, open reading frames, pseudogenes. A gene
+# table of ids and names states no biotype; without these, 20,193 of GENCODE 44's 62,754 genes are left.
+NOT_CODING = r"(\.|-|^LINC|^MIR\d|^RNU|^RN7|^RNA5|^SNOR|^U\d|^Y_RNA$|^Metazoa|orf|P\d+$)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,8 @@ class Screen:
     Attributes
     ----------
     n_cells, n_genes, n_perturbations, n_controls, n_batches : int
-        Controls are among the cells. Genes are drawn from those of the axis that have a symbol.
+        Controls are among the cells. Genes are drawn from those of the axis whose symbol
+        looks like a coding gene's.
     effect_share : float
         Share of the perturbations that change anything; the rest leave a cell as a control.
     n_modules : int
@@ -96,12 +100,13 @@ def simulate_screen(screen: Screen, axis: GeneAxis) -> ad.AnnData:
         uns["truth"]: per perturbation whether it has an effect.
     """
     rng = np.random.default_rng(screen.seed)
-    named = np.flatnonzero((axis.genes["symbol"] != "").to_numpy())
+    symbols_of_axis = axis.genes["symbol"]
+    named = np.flatnonzero(((symbols_of_axis != "") & ~symbols_of_axis.str.contains(NOT_CODING)).to_numpy())
     if len(named) < screen.n_genes or screen.n_genes < screen.n_perturbations:
         raise InputError(
             "the screen does not fit the gene axis",
             where="`simulation` of the study",
-            expected=f"n_perturbations <= n_genes <= {len(named)} genes with a symbol",
+            expected=f"n_perturbations <= n_genes <= {len(named)} genes with a coding symbol",
             found=f"{screen.n_perturbations} perturbations, {screen.n_genes} genes",
             todo="lower n_genes or n_perturbations",
         )

@@ -37,7 +37,8 @@ def test_the_demo_plans_three_studies_three_variants_and_three_models(workflow: 
 
 def test_the_miniature_plans_seven_training_studies_and_one_held_out_study(workflow: Callable[..., Any]) -> None:
     jobs = workflow(MINI).plan("mini")
-    assert (jobs["curate"], jobs["curate_evaluation"], jobs["train"], jobs["evaluate"]) == (7, 1, 3, 1)
+    assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["evaluate"]) == (7, 1, 3, 1)
+    assert jobs["train"] == jobs["embed_corpus"] >= 3
 
 
 def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
@@ -55,7 +56,8 @@ def test_each_variant_of_the_full_corpus_can_be_planned_alone(
 
 
 def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any], tmp_path: Path) -> None:
-    no_models = _config(tmp_path / "no_models.yaml", select={"models": []})
+    fields = {"select": {"models": []}, "variants": {"mini_all": {"models": []}}}
+    no_models = _config(tmp_path / "no_models.yaml", **fields)
     assert {"train", "embed_corpus", "evaluate"}.isdisjoint(workflow(MINI, no_models).plan("all"))
 
 

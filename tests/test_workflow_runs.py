@@ -160,6 +160,18 @@ def test_a_changed_curation_module_curates_again_but_a_new_time_stamp_does_not(d
         assert demo.plan("demo")["curate"] == 3
 
 
+def test_stores_made_again_with_the_same_content_train_no_model(demo: Any, workflow: Callable[..., Any]) -> None:
+    run = workflow(*demo.configs, project=demo.project)
+    shutil.copytree(demo.folder, run.folder, symlinks=True, dirs_exist_ok=True)
+    module = demo.project / "curation" / "qc.py"
+    first_line = module.read_text().splitlines()[0]
+    with _edited(module, first_line, f"{first_line}\n# a comment"):
+        code, output = run.run("--cores", "2", "corpora", "--until", "compose", "assemble")
+        assert code == 0, output
+        assert output.count("rule curate:") == 3
+        assert "train" not in run.plan("demo")
+
+
 def test_a_changed_txfm_module_costs_no_training(demo: Any) -> None:
     module = demo.project / "txfm" / "model.py"
     with _edited(module, "import torch\n", "import torch  # a comment\n"):
@@ -170,6 +182,8 @@ def test_a_better_note_in_the_catalogue_runs_nothing_and_another_checksum_fetche
     sheet = demo.project / "demo" / "catalog.yaml"
     with _edited(sheet, "Versioned Ensembl ids of GENCODE v26.", "Versioned ids."):
         assert demo.plan("demo") == {}
+    with _edited(sheet, "sha256: verified}", "sha256: secondary}"):
+        assert "fetch" not in demo.plan("demo")
     with _edited(sheet, "24d03c97", "00000000"):
         assert demo.plan("demo")["fetch"] == 1
 

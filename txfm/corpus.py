@@ -246,8 +246,8 @@ def open_corpus(
     variant: str,
     split: str,
     *,
-    batch_size: int,
-    seed: int,
+    batch_size: int = 256,
+    seed: int = 0,
     max_genes: int | None = None,
     shuffle: bool = True,
     vocabulary: Vocabulary | None = None,
@@ -284,10 +284,13 @@ def open_corpus(
     Raises
     ------
     InputError
-        See `read_variant` and `StoreReader`; also an unknown split, or a variant without training samples.
+        See `read_variant` and `StoreReader`; also an unknown split, a batch size below 1, or a variant without training
+        samples.
     """
     if split not in ("train", "validation"):
         raise InputError("There is no such split", expected="train or validation", found=split)
+    if batch_size < 1:
+        raise InputError("The batch size cannot be used", expected="1 sample or more", found=str(batch_size))
     manifest = read_variant(Path(corpus), variant)
     gene_readers = {entry.study: StoreReader(entry) for entry in manifest.of_split("train")}
     if not any(reader.entry.n_samples for reader in gene_readers.values()):
@@ -331,8 +334,10 @@ def _variant_vocabulary(readers: list[StoreReader], max_genes: int | None) -> Vo
     positions = np.flatnonzero(in_use)
     if max_genes is not None and len(positions) > max_genes:
         counted = [reader for reader in readers if reader.entry.assay == "sc"] or readers
-        n_detected = np.sum([reader.var["n_detected"].to_numpy() for reader in counted], axis=0)[positions]
-        most_detected = np.argsort(-n_detected, kind="stable")[:max_genes]  # stable: a tie goes to the earlier gene
+        # rates, not numbers: a study counts the same whatever its size, and a gene that it lacks counts as never detected
+        rates = [reader.var["n_detected"].to_numpy() / max(1, reader.entry.n_samples) for reader in counted]
+        rate = np.mean(rates, axis=0)[positions]
+        most_detected = np.argsort(-rate, kind="stable")[:max_genes]  # stable: a tie goes to the earlier gene
         positions = np.sort(positions[most_detected])
     var = readers[0].var
     return Vocabulary(

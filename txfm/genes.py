@@ -80,7 +80,7 @@ def match_genes(
     Raises
     ------
     InputError
-        The column does not exist, or fewer genes than `min_share` are found.
+        The column does not exist, `measured` is not boolean, or fewer genes than `min_share` are found.
     """
     if column is not None and column != "index" and column not in var.columns:
         raise InputError("There is no such gene column", expected=", ".join(map(str, var.columns)), found=column)
@@ -88,7 +88,7 @@ def match_genes(
         [column] if column else ["index", *(name for name in var.columns if str(name).lower() in KNOWN_COLUMNS)]
     )
     known = _names_of(vocabulary)
-    usable = var["measured"].to_numpy(dtype=bool) if "measured" in var else np.ones(len(var), dtype=bool)
+    usable = _measured(var)
     best_source, best = candidates[0], np.full(len(var), -1, dtype=np.int32)
     for source in candidates:
         names = (var.index if source == "index" else var[source]).astype(str)
@@ -116,6 +116,20 @@ def match_genes(
             "with few genes on purpose, lower min_matched_share (--min-matched-share)",
         )
     return match
+
+
+def _measured(var: pd.DataFrame) -> np.ndarray:
+    if "measured" not in var:
+        return np.ones(len(var), dtype=bool)
+    column = var["measured"]
+    if not pd.api.types.is_bool_dtype(column) or column.isna().any():  # bool("False") is True
+        raise InputError(
+            "The column `measured` of var cannot be used",
+            expected="True or False for each gene (dtype bool)",
+            found=f"dtype {column.dtype}, such as {', '.join(map(repr, column.head(3).tolist()))}",
+            todo="convert it to bool, or rename it if it does not state which genes the study measured",
+        )
+    return column.to_numpy(dtype=bool)
 
 
 def _unversioned(name: str) -> str:

@@ -37,7 +37,27 @@ def mean_over_genes(loss_BG: torch.Tensor, counted_BG: torch.Tensor) -> torch.Te
     Returns
     -------
     torch.Tensor (B,)
-        Zero for a sample without a counted gene.
+        Zero for a sample without a counted gene: there is no mean, and `mean_over_samples` leaves such a sample out.
     """
     total_B = torch.where(counted_BG, loss_BG, 0).sum(dim=1)
     return total_B / counted_BG.sum(dim=1).clamp(min=1)
+
+
+def mean_over_samples(loss_BG: torch.Tensor, counted_BG: torch.Tensor, n_samples: int | None = None) -> torch.Tensor:
+    """Mean over each sample's counted genes, then over the samples that have one.
+
+    Parameters
+    ----------
+    loss_BG, counted_BG : torch.Tensor (B, G)
+        As for `mean_over_genes`.
+    n_samples : int, optional
+        What the sum over samples is divided by; None = the samples with a counted gene. A part of a batch passes the
+        whole batch's number, so that the parts add up to the batch's mean.
+
+    Returns
+    -------
+    torch.Tensor ()
+        Zero, with a gradient of exactly zero, when no sample has a counted gene.
+    """
+    divisor = counted_BG.any(dim=1).sum() if n_samples is None else torch.as_tensor(n_samples, device=loss_BG.device)
+    return mean_over_genes(loss_BG, counted_BG).sum() / divisor.clamp(min=1)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from txfm.corpus import Batch
-from txfm.losses import mean_over_genes, poisson
+from txfm.losses import mean_over_samples, poisson
 from txfm.masking import choose_visible
 from txfm.model import TxFM, rectified_tanh
 from txfm.preprocess import log_normalise
@@ -77,9 +77,12 @@ def masked_task(network: TxFM, inputs: Inputs, generator: torch.Generator, preci
     )
 
 
-def batch_loss(outcome: Outcome, inputs: Inputs) -> torch.Tensor:
-    """Mean over each sample's measured genes, masked and visible, then over samples."""
-    return mean_over_genes(outcome.loss_BG, inputs.measured_BG).mean()
+def batch_loss(outcome: Outcome, inputs: Inputs, n_samples: int | None = None) -> torch.Tensor:
+    """Mean over each sample's measured genes, masked and visible, then over samples that measured a gene.
+
+    `n_samples` is for parts of a batch: see `mean_over_samples`.
+    """
+    return mean_over_samples(outcome.loss_BG, inputs.measured_BG, n_samples)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

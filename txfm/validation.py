@@ -43,15 +43,17 @@ class Validation:
         Returns
         -------
         dict
-            loss, loss_masked, loss_visible: mean over genes, then samples. explained_deviance and
-            explained_deviance_masked: 1 - D(model) / D(mean of the sample's study over training samples), D the Poisson
-            deviance of normalised count + 1; explained_deviance_by_study. cls_rank: participation ratio of the
-            embeddings' covariance. dead_gene_share: genes of these samples without one positive logit. n_samples.
+            loss, loss_masked, loss_visible: mean over genes, then over the samples that have such a gene; None if no
+            sample has. explained_deviance and explained_deviance_masked: 1 - D(model) / D(mean of the sample's study
+            over training samples), D the Poisson deviance of normalised count + 1; explained_deviance_by_study.
+            cls_rank: participation ratio of the embeddings' covariance. dead_gene_share: genes of these samples without
+            one positive logit. n_samples; n_samples_masked: those with a measured gene that was masked.
         """
         network.eval()
         measured_SG = torch.from_numpy(self.measured).to(device)
         log_means_SG = torch.from_numpy(self.log_means).to(device, torch.float32)
         per_sample: list[torch.Tensor] = []
+        counted: list[torch.Tensor] = []
         embeddings: list[torch.Tensor] = []
         alive_G = torch.zeros(network.n_genes, dtype=torch.bool, device=device)
         present_G = torch.zeros_like(alive_G)
@@ -61,25 +63,29 @@ class Validation:
             study_mean_BG = log_means_SG[torch.from_numpy(batch.study_index).to(device)]
             baseline_BG = poisson(study_mean_BG, inputs.x_BG)
             per_sample.append(_sample_columns(outcome.loss_BG, baseline_BG, inputs, outcome.visible_BG))
+            masked_BG = inputs.measured_BG & ~outcome.visible_BG
+            counted.append(torch.stack([has.any(dim=1) for has in (inputs.measured_BG, masked_BG)], dim=1))
             embeddings.append(outcome.cls_BD)
             alive_G |= ((outcome.logits_BG > 0) & inputs.measured_BG).any(dim=0)
             present_G |= inputs.measured_BG.any(dim=0)
         network.train()
         columns = torch.cat(per_sample).double().cpu().numpy()
+        has_measured, has_masked = torch.cat(counted).cpu().numpy().T  # K >= 1: what measured a gene shows one
         study_index = np.concatenate([batch.study_index for batch in self.batches])
         return {
-            "loss": float(columns[:, 0].mean()),
-            "loss_masked": float(columns[:, 1].mean()),
-            "loss_visible": float(columns[:, 2].mean()),
-            "explained_deviance": _explained(columns[:, [0, 3, 5]]),
-            "explained_deviance_masked": _explained(columns[:, [1, 4, 6]]),
+            "loss": _mean(columns[has_measured, 0]),
+            "loss_masked": _mean(columns[has_masked, 1]),
+            "loss_visible": _mean(columns[has_measured, 2]),
+            "explained_deviance": _explained(columns[has_measured][:, [0, 3, 5]]),
+            "explained_deviance_masked": _explained(columns[has_masked][:, [1, 4, 6]]),
             "explained_deviance_by_study": {
-                self.studies[study]: _explained(columns[study_index == study][:, [0, 3, 5]])
+                self.studies[study]: _explained(columns[has_measured & (study_index == study)][:, [0, 3, 5]])
                 for study in np.unique(study_index)
             },
             "cls_rank": participation_ratio(torch.cat(embeddings)),
             "dead_gene_share": float(1 - alive_G.sum() / present_G.sum().clamp(min=1)),
             "n_samples": len(columns),
+            "n_samples_masked": int(has_masked.sum()),
         }
 
 
@@ -112,7 +118,16 @@ def _sample_columns(
     return torch.stack([mean_over_genes(values, counted) for values, counted in pairs], dim=1)
 
 
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
 def _explained(columns: np.ndarray) -> float | None:
-    """Deviance is twice the loss above its least value, so the factor cancels; None if the means are perfect."""
+    """Deviance is twice the loss above its least value, so the factor cancels.
+
+    None if the means are perfect, or without a sample.
+    """
+    if not len(columns):
+        return None
     model, baseline, least = columns.mean(axis=0)
     return float(1 - (model - least) / (baseline - least)) if baseline > least else None

@@ -54,7 +54,8 @@ def read_variant(corpus: Path, name: str) -> Variant:
     Raises
     ------
     InputError
-        No such corpus or variant, another format version, a held-out study among the stores, or a store elsewhere.
+        No such corpus or variant, a damaged file, another format version, a held-out study among the stores, or a store
+        elsewhere.
     """
     path = corpus / "variants" / f"{name}.json"
     if not path.is_file():
@@ -66,7 +67,7 @@ def read_variant(corpus: Path, name: str) -> Variant:
             expected="one of " + ", ".join(known) if known else "a corpus folder with variants/<name>.json",
             todo=f"did you mean {near[0]!r}?" if near else "check the folder and the variant's name",
         )
-    manifest = json.loads(path.read_text())
+    manifest = _read_object(path)
     if manifest.get("format") != "diverserna-variant" or manifest.get("format_version") not in SUPPORTED_VERSIONS:
         raise InputError(
             "This variant's format cannot be read",
@@ -76,14 +77,38 @@ def read_variant(corpus: Path, name: str) -> Variant:
             todo="read it with the version of txfm that belongs to it, or build the corpus again",
         )
     held_out = set(manifest.get("held_out", []))
-    stores = tuple(_store_entry(corpus, path, entry, held_out) for entry in manifest["stores"])
+    try:
+        stores = tuple(_store_entry(corpus, path, entry, held_out) for entry in manifest["stores"])
+        digest = manifest["digest"]
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, f"a field is missing or of another kind: {error}") from error
     overview = corpus / "corpus.json"
     return Variant(
-        name=manifest["name"],
-        digest=manifest["digest"],
-        corpus_digest=json.loads(overview.read_text()).get("digest") if overview.is_file() else None,
+        name=name,
+        digest=digest,
+        corpus_digest=_read_object(overview).get("digest") if overview.is_file() else None,
         studies=tuple(sorted({store.study for store in stores})),
         stores=stores,
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # neither JSON nor text
+        raise _damaged(path, str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, f"a {type(content).__name__}")
+    return content
+
+
+def _damaged(path: Path, found: str) -> InputError:
+    return InputError(
+        "A file of the corpus is damaged",
+        where=str(path),
+        expected="a JSON object as the corpus build writes it",
+        found=found,
+        todo="copy it again, or build the corpus again",
     )
 
 

@@ -14,6 +14,7 @@ from scipy import sparse
 from curation.blocks import BLOCK_NNZ, Block, csr_from_dense, rows_per_block
 from curation.catalog import Part
 from curation.errors import InputError
+from curation.qc import require_column
 from curation.readers.text import join_metadata
 from curation.spool import TripletSpool
 
@@ -38,6 +39,8 @@ class H5adReader:
         self._matrix = self._file[name]
         self._where = f"{path}, {name}"
         var = read_frame(self._file["raw/var" if name.startswith("raw/") else "var"])
+        if part.gene_column:
+            require_column(var, part.gene_column, where=f"{path}, var", wanted_by="`gene_column` of the part")
         self.gene_ids = [str(gene) for gene in (var[part.gene_column] if part.gene_column else var.index)]
         obs = read_frame(self._file["obs"])
         self._obs = join_metadata([str(sample) for sample in obs.index], obs, where=str(path))

@@ -14,11 +14,12 @@ from curation.errors import InputError
 from curation.readers.text import (
     join_metadata,
     line_chunks,
-    open_bytes,
     read_lines,
     read_metadata,
+    read_table,
     separator_of,
     split_line,
+    whole_file,
 )
 from curation.spool import TripletSpool
 
@@ -54,9 +55,10 @@ class MtxReader:
         self._spool = TripletSpool(
             scratch, n_rows=len(sample_ids), n_columns=len(ids), rows_per_run=max(1, int(BLOCK_NNZ / mean_nnz))
         )
-        self._fill(path, n_header, n_entries)
+        self._fill(path, n_header, (n_rows, n_columns, n_entries))
 
-    def _fill(self, path: Path, n_header: int, n_entries: int) -> None:
+    def _fill(self, path: Path, n_header: int, sizes: tuple[int, int, int]) -> None:
+        n_rows, n_columns, n_entries = sizes
         schema = {"row": pl.Int64, "column": pl.Int64, "value": pl.Float64}
         n_read = 0
         for chunk in line_chunks(path, skip=n_header):
@@ -71,6 +73,15 @@ class MtxReader:
                     todo="check that the file is whole",
                 ) from error
             rows, columns = frame["row"].to_numpy() - 1, frame["column"].to_numpy() - 1
+            below = len(rows) and min(rows.min(), columns.min()) < 0
+            if below or (len(rows) and (rows.max() >= n_rows or columns.max() >= n_columns)):
+                raise InputError(
+                    "an entry lies outside the matrix",
+                    where=str(path),
+                    expected=f"rows 1 to {n_rows}, columns 1 to {n_columns}",
+                    found=f"up to {rows.max() + 1}, {columns.max() + 1}; from {rows.min() + 1}, {columns.min() + 1}",
+                    todo="the file is damaged: delete it and fetch it again",
+                )
             samples, genes = (rows, columns) if self._samples_are_rows else (columns, rows)
             self._spool.append(samples, genes, frame["value"].to_numpy())
             n_read += frame.height
@@ -103,7 +114,7 @@ class MtxReader:
 
 def _read_sizes(path: Path) -> tuple[int, tuple[int, int, int]]:
     """Return the number of header lines and (rows, columns, entries)."""
-    with open_bytes(path) as handle:
+    with whole_file(path) as handle:
         first = handle.readline().decode("utf-8", "replace").strip()
         if not first.lower().startswith("%%matrixmarket matrix coordinate") or "general" not in first.lower():
             raise InputError(
@@ -117,20 +128,22 @@ def _read_sizes(path: Path) -> tuple[int, tuple[int, int, int]]:
         for line in handle:
             n_header += 1
             if not line.startswith(b"%"):
-                rows, columns, entries = (int(field) for field in line.split()[:3])
-                return n_header, (rows, columns, entries)
+                sizes = line.split()
+                if len(sizes) == 3 and all(field.isdigit() for field in sizes):
+                    return n_header, (int(sizes[0]), int(sizes[1]), int(sizes[2]))
+                break
     raise InputError(
-        "the size line is missing",
+        "the size line is missing or wrong",
         where=str(path),
         expected="three numbers",
-        found="the end",
+        found=f"line {n_header}",
         todo="fetch the file again",
     )
 
 
 def _read_names(path: Path) -> list[str]:
     """Return the first field of each line; a header of a csv list (`x`, `barcode`) is not expected in these formats."""
-    with open_bytes(path) as handle:
+    with whole_file(path) as handle:
         return [line.decode().rstrip("\r\n").split("\t")[0].strip('"') for line in handle if line.strip()]
 
 
@@ -138,8 +151,7 @@ def _read_features(path: Path) -> tuple[list[str], list[str]]:
     """Return (ids, feature types) of a features.tsv or genes.tsv; a list without types is gene expression."""
     separator = separator_of(path)
     n_fields = len(split_line(read_lines(path, 1)[0], separator))
-    with open_bytes(path) as handle:
-        frame = pl.read_csv(handle.read(), has_header=False, separator=separator, infer_schema=False, quote_char=None)
+    frame = read_table(path, has_header=False, separator=separator, quote_char=None)
     ids = frame.to_series(0).fill_null("").to_list()
     types = frame.to_series(2).fill_null("").to_list() if n_fields >= 3 else [GENE_EXPRESSION] * len(ids)
     return ids, types

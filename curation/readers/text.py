@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 
+from curation.blocks import NO_METADATA
 from curation.errors import InputError
 
 # 16 MB of text a chunk: polars needs about ten times that while it parses.
@@ -25,14 +28,9 @@ def open_bytes(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if is_gzip else path.open("rb")  # type: ignore[return-value]  # the caller closes it
 
 
-def read_lines(path: Path, n: int) -> list[str]:
-    """Return the first `n` lines without their line ends."""
-    with open_bytes(path) as handle:
-        return [handle.readline().decode("utf-8", "replace").rstrip("\r\n") for _ in range(n)]
-
-
-def line_chunks(path: Path, *, skip: int) -> Iterator[bytes]:
-    """Yield the file after `skip` lines in pieces that end with a line's end.
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Give the unpacked bytes of a file; what a damaged gzip stream raises becomes an InputError.
 
     Raises
     ------
@@ -41,18 +39,8 @@ def line_chunks(path: Path, *, skip: int) -> Iterator[bytes]:
     """
     with open_bytes(path) as handle:
         try:
-            for _ in range(skip):
-                handle.readline()
-            rest = b""
-            while piece := handle.read(CHUNK_BYTES):
-                piece = rest + piece
-                cut = piece.rfind(b"\n") + 1
-                rest = piece[cut:]
-                if cut:
-                    yield piece[:cut]
-            if rest.strip():
-                yield rest + b"\n"
-        except (EOFError, gzip.BadGzipFile, OSError) as error:
+            yield handle
+        except (EOFError, OSError, zlib.error) as error:
             raise InputError(
                 "the file ends early or is damaged",
                 where=str(path),
@@ -60,6 +48,65 @@ def line_chunks(path: Path, *, skip: int) -> Iterator[bytes]:
                 found=str(error),
                 todo="delete it and fetch it again",
             ) from error
+
+
+def read_lines(path: Path, n: int) -> list[str]:
+    """Return the first `n` lines without their line ends.
+
+    Raises
+    ------
+    InputError
+        There are fewer.
+    """
+    with whole_file(path) as handle:
+        lines = [handle.readline().decode("utf-8", "replace") for _ in range(n)]
+    if not all(lines):
+        raise InputError(
+            "the file is too short",
+            where=str(path),
+            expected=f"at least {n} lines",
+            found=f"{sum(map(bool, lines))} lines",
+            todo="delete it and fetch it again, or correct its format in the catalogue",
+        )
+    return [line.rstrip("\r\n") for line in lines]
+
+
+def line_chunks(path: Path, *, skip: int) -> Iterator[bytes]:
+    """Yield the file after `skip` lines in pieces that end with a line's end."""
+    with whole_file(path) as handle:
+        for _ in range(skip):
+            handle.readline()
+        rest = b""
+        while piece := handle.read(CHUNK_BYTES):
+            piece = rest + piece
+            cut = piece.rfind(b"\n") + 1
+            rest = piece[cut:]
+            if cut:
+                yield piece[:cut]
+        if rest.strip():
+            yield rest + b"\n"
+
+
+def read_table(path: Path, **options: Any) -> pl.DataFrame:
+    """Return a small table as strings, read whole; `options` are those of polars.read_csv.
+
+    Raises
+    ------
+    InputError
+        It is damaged, empty, or not a table.
+    """
+    with whole_file(path) as handle:
+        content = handle.read()
+    try:
+        return pl.read_csv(content, infer_schema=False, **options)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            "this is not a table",
+            where=str(path),
+            expected="rows with the same number of fields",
+            found=str(error).splitlines()[0],
+            todo="check that the file is whole, and its format in the catalogue",
+        ) from error
 
 
 def split_line(line: str, separator: str) -> list[str]:
@@ -147,10 +194,7 @@ def read_metadata(path: Path) -> pd.DataFrame:
     separator = separator_of(path)
     names = header_of(path, separator)
     # the row names have no column name of their own in the frame, so a metadata column "index" cannot clash with them
-    with open_bytes(path) as handle:
-        frame = pl.read_csv(
-            handle.read(), has_header=False, skip_rows=1, separator=separator, infer_schema=False, null_values=["NA"]
-        )
+    frame = read_table(path, has_header=False, skip_rows=1, separator=separator, null_values=["NA"])
     table = frame.fill_null("").to_pandas()
     table = table.set_index(table.columns[0])
     table.index.name = None
@@ -159,7 +203,7 @@ def read_metadata(path: Path) -> pd.DataFrame:
 
 
 def join_metadata(sample_ids: list[str], metadata: pd.DataFrame | None, *, where: str) -> pd.DataFrame:
-    """Return metadata rows for `sample_ids`, in their order; a sample without a row gets "" in each column.
+    """Return metadata rows for `sample_ids`, in their order; a sample without a row gets "" and is marked NO_METADATA.
 
     Raises
     ------
@@ -177,7 +221,7 @@ def join_metadata(sample_ids: list[str], metadata: pd.DataFrame | None, *, where
         )
     if metadata is None:
         return pd.DataFrame(index=pd.Index(sample_ids))
-    if not metadata.index.isin(sample_ids).any():
+    if sample_ids and not metadata.index.isin(sample_ids).any():
         raise InputError(
             "no sample has a row in the metadata",
             where=where,
@@ -185,4 +229,6 @@ def join_metadata(sample_ids: list[str], metadata: pd.DataFrame | None, *, where
             found=", ".join(repr(str(name)) for name in metadata.index[:3]),
             todo="check that the metadata file belongs to this part",
         )
-    return metadata[~metadata.index.duplicated()].reindex(sample_ids).fillna("")
+    joined = metadata[~metadata.index.duplicated()].reindex(sample_ids).fillna("")
+    known = joined.index.isin(metadata.index)
+    return joined if known.all() else joined.assign(**{NO_METADATA: ~known})

@@ -36,6 +36,10 @@ def axis() -> GeneAxis:
         ("SHARED", 1, "alias"),
         ("SHARED", 2, "alias"),
         ("ACTB", 7, "alias"),
+        ("AAVS1", 99, "approved"),
+        ("AAVS1", 1, "alias"),
+        ("HALFKNOWN", 99, "alias"),
+        ("HALFKNOWN", 2, "alias"),
     ]
     rows = [(name, f"ENSG{number:011d}", kind) for name, number, kind in names]
     return GeneAxis(genes=genes, names=pl.DataFrame(rows, schema=list(ALIAS_COLUMNS), orient="row"))

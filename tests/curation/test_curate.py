@@ -134,13 +134,39 @@ def test_a_gene_below_the_threshold_is_unknown_not_zero(build) -> None:
 
 def test_a_row_that_repeats_another_is_dropped_while_a_second_measurement_is_added(build) -> None:
     genes = ["ACTB", "ACTB", "TP53", "TP53"]
-    counts = np.array([[5, 5, 1, 2], [0, 0, 3, 0], [7, 7, 0, 4]])
+    counts = np.array([[50, 50, 1, 2], [0, 0, 3, 0], [70, 70, 0, 4]])
     corpus = build(counts, genes, samples=["a", "b", "c"])
     table = open_store(corpus)
     table = table[np.argsort(table.obs["source_row"])]
-    assert table.X.toarray()[:, :2].tolist() == [[3, 5], [3, 0], [4, 7]]
-    assert report_of(corpus)["genes"]["dropped"] == {"copy_of_another_row": 1}
+    assert table.X.toarray()[:, :2].tolist() == [[3, 50], [3, 0], [4, 70]]
+    report = report_of(corpus)
+    assert report["genes"]["dropped"] == {"copy_of_another_row": 1}
+    assert report["genes"]["merged"] == 1
+    assert report["counts"]["dropped"] == {"copy_of_another_row": 120}
+
+
+def test_sparse_rows_that_agree_by_chance_are_added(build) -> None:
+    corpus = build(np.array([[1, 1], [0, 0], [2, 2]]), ["TP53", "TP53"], samples=["a", "b", "c"])
+    assert sorted(open_store(corpus).X.toarray()[:, 0].tolist()) == [2, 4]
     assert report_of(corpus)["genes"]["merged"] == 1
+
+
+def test_every_count_is_kept_or_dropped_under_one_reason(build) -> None:
+    counts = report_of(build(recipe=Recipe(min_samples_per_gene=2, min_genes_per_sample=2)))["counts"]
+    assert counts["total"] == COUNTS.sum()
+    assert counts["kept_samples_total"] + sum(counts["dropped"].values()) == counts["total"]
+    assert counts["dropped"] == {"below_min_genes_per_sample": 5, "below_min_samples_per_gene": 1, "unknown_symbol": 13}
+
+
+def test_coverage_sums_are_refused_although_they_are_integers(build) -> None:
+    with pytest.raises(InputError, match="too large for counts"):
+        build(COUNTS * 100_000_000)
+
+
+def test_samples_without_metadata_or_batch_are_dropped_with_their_own_reasons(build) -> None:
+    metadata = ",lane\nc0,A\nc3,B\nc4,\n"
+    report = report_of(build(metadata=metadata, obs={"batch": {"column": "lane"}}))
+    assert report["samples"]["dropped"] == {"no_batch": 1, "no_metadata": 3}
 
 
 def test_removing_a_gene_from_one_study_changes_neither_rows_nor_targets_of_another(build) -> None:

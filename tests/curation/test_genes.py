@@ -27,6 +27,9 @@ from curation.genes import GeneNames, project
         ("SHARED", "symbol", -1, "ambiguous_symbol"),
         ("Y_RNA", "symbol", -1, "ambiguous_symbol"),
         ("C1ORF112", "symbol", 7, ""),
+        ("Tp53", "symbol", -1, "unknown_symbol"),  # a mouse gene
+        ("AAVS1", "symbol", -1, "gene_not_on_axis"),  # approved for a gene off the axis, an alias of one on it
+        ("HALFKNOWN", "symbol", -1, "ambiguous_symbol"),  # an alias of two genes, one of them off the axis
         ("1-Mar", "symbol", -1, "excel_date"),
         ("2-Sep", "symbol", -1, "excel_date"),
         ("ERCC-00112", "symbol", -1, "spike_in"),

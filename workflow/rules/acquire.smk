@@ -14,7 +14,7 @@ rule fetch:
         runtime=24 * 60,
         downloads=1,
     params:
-        file=lambda wildcards: PLAN.file_json(wildcards.source, wildcards.file),
+        file=file_entry,
     shell:
         "python -m curation fetch --file {params.file:q} --out {output:q} > {log:q} 2>&1"
 

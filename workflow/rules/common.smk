@@ -1,5 +1,6 @@
 # What all rules share: the checked plan, wildcard constraints, and the functions that rules call.
 import fcntl
+import json
 import os
 import re
 import sys
@@ -38,8 +39,8 @@ wildcard_constraints:
 # time stamp). tests/test_code_inputs.py compares these lists with the imports. Training has none: a comment must not cost
 # 864 GPU-hours, so model.json records the commit instead.
 CODE = {
-    "genes": ["axis.py", "readers/text.py"],
-    "simulate": ["axis.py", "readers/text.py", "simulate.py"],
+    "genes": ["axis.py", "blocks.py", "readers/text.py"],
+    "simulate": ["axis.py", "blocks.py", "readers/text.py", "simulate.py"],
     "curate": [
         "axis.py",
         "blocks.py",
@@ -64,10 +65,11 @@ CODE = {
         "split.py",
         "spool.py",
         "store.py",
+        "tally.py",
     ],
-    "assemble": ["axis.py", "corpus.py", "digest.py", "readers/text.py"],
-    "compose": ["axis.py", "corpus.py", "digest.py", "readers/text.py"],
-    "verify": ["axis.py", "corpus.py", "digest.py", "readers/text.py", "store.py", "verify.py"],
+    "assemble": ["axis.py", "blocks.py", "corpus.py", "digest.py", "readers/text.py"],
+    "compose": ["axis.py", "blocks.py", "corpus.py", "digest.py", "readers/text.py"],
+    "verify": ["axis.py", "blocks.py", "corpus.py", "digest.py", "readers/text.py", "store.py", "verify.py"],
 }
 
 # Compute of one training. nano: two trainings side by side on two cores take less time than one after the other on both.
@@ -88,6 +90,12 @@ def any_of(values):
 def source_files(source):
     """Return the files of a study or annotation entry."""
     return [f"sources/{source}/{path}" for path in PLAN.files(source)]
+
+
+def file_entry(wildcards):
+    """Return a file's entry without its prose: a better note must not download 66 GB again."""
+    entry = json.loads(PLAN.file_json(wildcards.source, wildcards.file))
+    return json.dumps({key: value for key, value in entry.items() if key not in {"note", "status"}}, sort_keys=True)
 
 
 def study_files(wildcards):
