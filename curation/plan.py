@@ -10,9 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from curation.addresses import UNRESOLVED
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
+from curation.readers import READERS
 from curation.recipe import Recipe
 from curation.schema_check import nearest
 from curation.variants import Variant, expand_variants, refuse_held_out
@@ -106,6 +108,22 @@ class Plan:
     def simulated(self) -> tuple[str, ...]:
         """Names of the needed studies whose file `curation simulate` writes; it is not fetched."""
         return tuple(name for name in self.studies if self.catalog.studies[name].simulated)
+
+    def obstacles(self) -> tuple[str, ...]:
+        """Return what this release cannot build of the plan, one sentence each."""
+        found = []
+        for name in self.studies:
+            study = self.catalog.studies[name]
+            for form in sorted({part.format for part in study.parts} - set(READERS)):
+                found.append(f"{name}: there is no reader for format {form}")
+            for path, file in study.files.items():
+                if not study.simulated and all(address.partition(":")[0] in UNRESOLVED for address in file.addresses):
+                    found.append(f"{name}: no address of {path} can be resolved yet ({file.addresses[0]})")
+        for name in sorted({recipe for _, recipe in self.training_pairs}):
+            table = self.recipes[name].phenoprints
+            if table and not Path(table).exists():
+                found.append(f"recipe {name}: {table} does not exist yet")
+        return tuple(found)
 
     def files(self, source: str) -> tuple[str, ...]:
         """Paths of a source's files below sources/<source>/, in the sheet's order."""
@@ -210,6 +228,15 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         _known(name, evaluation["studies"], "evaluation study", f"select.studies_for_evaluation[{i}]")
     selected = {name: evaluation["studies"][name] for name in select["studies_for_evaluation"]}
     refuse_held_out(variants, chosen, catalog.studies, selected)
+    models = _models(settings, chosen)
+    for name in selected if models else ():
+        if name not in evaluation["labels"]:
+            raise InputError(
+                f"evaluation study {name!r} has no label, so there would be no table",
+                where=f"config, key evaluation.labels.{name}",
+                expected="a column of its store, such as cell_line",
+                todo="add the key, or take the study out of select.studies_for_evaluation",
+            )
     return Plan(
         name=settings["name"],
         catalog=catalog,
@@ -217,7 +244,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         split=settings["split"],
         recipes=recipes,
         variants=chosen,
-        models=_models(settings, chosen),
+        models=models,
         seeds=tuple(select["seeds"]),
         evaluation=selected,
         evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},

@@ -47,6 +47,12 @@ def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., An
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["train"]) == (11, 3, 6, 6)
 
 
+def test_the_plan_says_what_this_release_cannot_build(workflow: Callable[..., Any]) -> None:
+    _, output = workflow().run("-n")
+    assert output.count("tcga: there is no reader for format star_counts") == 1
+    assert "cannot build" not in workflow(DEMO).run("-n", "demo")[1]
+
+
 @pytest.mark.parametrize("variant", FULL_VARIANTS)
 def test_each_variant_of_the_full_corpus_can_be_planned_alone(
     variant: str, workflow: Callable[..., Any], tmp_path: Path
@@ -70,8 +76,9 @@ def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any]
         ({"variants": {"mine": {"base": "all", "with": {"gtex_lung": "demo_blk"}}}}, "did you mean 'demo_bulk'"),
         ({"variants": {"mine": {"studies": {"rpe1": "evaluation"}}}}, "study 'rpe1' is held out"),
         ({"select": {"models": ["nanno"]}}, "did you mean 'nano'"),
+        ({"models": {"nano": {"n_heads": 3}}}, "n_heads"),
     ],
-    ids=["key", "variant", "study", "recipe", "held-out study", "model"],
+    ids=["key", "variant", "study", "recipe", "held-out study", "model", "model's field"],
 )
 def test_a_wrong_name_is_told_once_and_nothing_is_written(
     fields: dict[str, Any], message: str, workflow: Callable[..., Any], tmp_path: Path

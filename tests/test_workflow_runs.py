@@ -110,12 +110,10 @@ def test_ablations_leave_their_study_out_and_share_the_other_store_files(demo: A
     assert {entry["path"] for entry in _corpus(demo)["stores"]} == members["all"]
 
 
-def test_a_second_run_finds_nothing_to_do_within_twenty_seconds(demo: Any) -> None:
-    started = time.monotonic()
+def test_a_second_run_finds_nothing_to_do(demo: Any) -> None:
     code, output = demo.run("--cores", "2", "demo")
     assert code == 0
     assert NOTHING in output
-    assert time.monotonic() - started < 20
 
 
 def test_snakemakes_own_report_of_the_run_can_be_written(demo: Any) -> None:

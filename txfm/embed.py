@@ -1,6 +1,8 @@
 """Embedding samples: deterministic, row order kept, the same for every batch and chunk size."""
 
+import warnings
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import anndata
@@ -8,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from txfm.counts import check_raw_counts
+from txfm.counts import check_raw_counts, looks_like_counts
 from txfm.errors import InputError
 from txfm.genes import DEFAULT_MIN_SHARE, match_genes
 from txfm.preprocess import log_normalise
@@ -16,6 +18,10 @@ from txfm.pretrained import PretrainedModel
 
 CHUNK_ROWS = 1024  # rows of a file in memory at a time
 ACTIVATION_BYTES = 2**28  # of one batch; a larger batch is no faster on a CPU
+
+
+class EmptySampleWarning(UserWarning):
+    """Some samples have no count on the model's genes; the message states how many."""
 
 
 def embed(
@@ -36,7 +42,7 @@ def embed(
     ----------
     model : PretrainedModel
     adata : anndata.AnnData
-        Raw counts, dense, CSR or CSC; a backed one is read in blocks of rows.
+        Raw counts, dense, CSR or CSC, and gene names in var; a backed one is read in blocks of rows.
     layer : str, optional
         Layer with the counts; None = X.
     genes : "all" or int
@@ -51,7 +57,7 @@ def embed(
     batch_size : int, optional
         Samples per forward pass; None = from a memory formula. It does not change the result beyond rounding (1e-5).
     verbose : bool
-        Print how many genes were found.
+        Print how many genes were found, and how many samples have no count on them.
 
     Returns
     -------
@@ -60,10 +66,24 @@ def embed(
     Raises
     ------
     InputError
-        Values are not raw counts, too few genes are known, or the layer does not exist.
+        Not an AnnData, values are not raw counts, too few genes are known, or the layer does not exist.
+
+    Warns
+    -----
+    EmptySampleWarning
+        Samples without a count on the model's genes: their embedding is that of an empty sample.
     """
+    if not isinstance(adata, anndata.AnnData):
+        raise InputError(
+            "This cannot be embedded, because nothing names its genes",
+            expected="an AnnData of raw counts, with Ensembl ids or gene symbols in var",
+            found=type(adata).__name__,
+            todo="anndata.AnnData(counts, var=pandas.DataFrame(index=gene_names))",
+        )
     if layer is not None and layer not in adata.layers:
         raise InputError("There is no such layer", expected=", ".join(adata.layers) or "a layer", found=layer)
+    chunks = _checked_chunks(adata, layer, allow_fractional)
+    first = next(chunks, None)  # before the genes: who passes other values shall learn that first
     match = match_genes(adata.var, model.vocabulary, gene_column, min_matched_share)
     if verbose:
         print(match, flush=True)
@@ -73,12 +93,29 @@ def embed(
     visible = _visible_genes(match.measured, genes)
     encoder = DenseEncoder(model, visible, batch_size)
     out = np.empty((adata.n_obs, model.config.width), dtype=np.float32)
-    for start, rows in _row_chunks(adata, layer):
-        sparse = sp.csr_matrix(rows)
-        check_raw_counts(sparse.data, "X" if layer is None else f"layers/{layer}", allow_fractional)
-        counts = sparse.astype(np.float64) @ to_vocabulary
-        out[start : start + rows.shape[0]] = encoder.encode(counts.toarray())
+    n_empty = 0
+    for start, rows in chain([] if first is None else [first], chunks):
+        counts = (rows.astype(np.float64) @ to_vocabulary).toarray()
+        n_empty += count_empty(counts)
+        out[start : start + len(counts)] = encoder.encode(counts)
+    tell_empty(n_empty, adata.n_obs, verbose)
     return out
+
+
+def count_empty(counts: np.ndarray) -> int:
+    """Number of rows of (n_samples, G) without a count."""
+    return int((~counts.any(axis=1)).sum())
+
+
+def tell_empty(n_empty: int, n_samples: int, verbose: bool) -> None:
+    """Warn once about samples without a count on the model's genes, and print the same line if `verbose`."""
+    if not n_empty:
+        return
+    text = f"{n_empty:,} of {n_samples:,} samples have no count on the model's genes: their embedding is that of an "
+    text += "empty sample"
+    if verbose:
+        print(text, flush=True)
+    warnings.warn(text, EmptySampleWarning, stacklevel=3)
 
 
 class DenseEncoder:
@@ -123,10 +160,36 @@ def _visible_genes(measured: np.ndarray, genes: str | int) -> np.ndarray:
     return np.sort(drawn[measured[drawn]][:genes])
 
 
+def _checked_chunks(
+    adata: anndata.AnnData, layer: str | None, allow_fractional: bool
+) -> Iterator[tuple[int, sp.csr_matrix]]:
+    where = "X" if layer is None else f"layers/{layer}"
+    for start, rows in _row_chunks(adata, layer):
+        sparse = sp.csr_matrix(rows)
+        check_raw_counts(sparse.data, where, allow_fractional, lambda: _places_of_counts(adata, layer))
+        yield start, sparse
+
+
+def _places_of_counts(adata: anndata.AnnData, refused: str | None) -> list[str]:
+    """What to pass instead of X (None) or the refused layer, judged by the first chunk of rows."""
+    places: dict[str, Any] = {
+        f"layer {name!r}: pass layer={name!r} (--layer {name})": matrix
+        for name, matrix in adata.layers.items()
+        if name != refused
+    }
+    if refused is not None and adata.X is not None:
+        places["X: pass no layer"] = adata.X
+    if adata.raw is not None:
+        places["adata.raw: pass adata.raw.to_adata(), or a file written from it"] = adata.raw.X
+    return [name for name, matrix in places.items() if looks_like_counts(sp.csr_matrix(matrix[:CHUNK_ROWS]).data)]
+
+
 def _row_chunks(adata: anndata.AnnData, layer: str | None) -> Iterator[tuple[int, Any]]:
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        raise InputError("The data has no X", todo="name the layer with the counts: layer='counts' (--layer counts)")
+        places = _places_of_counts(adata, layer)
+        todo = "raw counts are in " + ", or in ".join(places) if places else "pass raw counts"
+        raise InputError("The data has no X", todo=todo)
     if isinstance(matrix, np.ndarray | sp.csr_matrix | sp.csr_array) or adata.isbacked:
         in_rows = matrix
         if (

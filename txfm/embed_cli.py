@@ -1,6 +1,7 @@
 """``python -m txfm embed``."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 from txfm.errors import InputError
@@ -27,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     """Embed one file."""
     import anndata
 
+    from txfm.embed import EmptySampleWarning
     from txfm.files import flush_to_disk, temporary_beside
     from txfm.hardware import choose_hardware
     from txfm.pretrained import load
@@ -35,15 +37,17 @@ def run(args: argparse.Namespace) -> None:
     print(hardware, flush=True)
     model = load(args.model, str(hardware.device))
     adata = _open(args.input)
-    embeddings = model.embed(
-        adata,
-        layer=args.layer,
-        genes=args.genes if args.genes == "all" else _whole_number(args.genes),
-        gene_column=args.gene_column,
-        min_matched_share=args.min_matched_share,
-        allow_fractional=args.allow_fractional,
-        batch_size=args.batch_size,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmptySampleWarning)  # printed as a line
+        embeddings = model.embed(
+            adata,
+            layer=args.layer,
+            genes=args.genes if args.genes == "all" else _whole_number(args.genes),
+            gene_column=args.gene_column,
+            min_matched_share=args.min_matched_share,
+            allow_fractional=args.allow_fractional,
+            batch_size=args.batch_size,
+        )
     result = anndata.AnnData(obs=adata.obs, var=adata.var, obsm={EMBEDDING_KEY: embeddings})
     temporary = temporary_beside(args.out)
     result.write_h5ad(temporary)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from txfm.corpus import Batch, open_corpus
-from txfm.embed import CHUNK_ROWS, DenseEncoder
+from txfm.embed import CHUNK_ROWS, DenseEncoder, count_empty, tell_empty
 from txfm.embed_corpus_cli import COLUMNS
 from txfm.files import flush_to_disk, temporary_beside
 from txfm.pretrained import PretrainedModel
@@ -36,9 +36,14 @@ def embed_corpus(model: PretrainedModel, corpus: Path, variant: str, out: Path) 
     ------
     InputError
         See `open_corpus`.
+
+    Warns
+    -----
+    EmptySampleWarning
+        Samples without a count on the model's genes.
     """
     temporary = temporary_beside(out)
-    n_samples = 0
+    n_samples = n_empty = 0
     writer: pq.ParquetWriter | None = None
     for split in ("train", "validation"):
         stream = open_corpus(
@@ -56,24 +61,29 @@ def embed_corpus(model: PretrainedModel, corpus: Path, variant: str, out: Path) 
         for index, batch in enumerate(stream):
             rows = obs.iloc[index * CHUNK_ROWS : index * CHUNK_ROWS + len(batch)]
             assert list(rows.index) == batch.sample_ids
-            table = _table(rows, _embeddings(batch, encoders, model))
+            counts = _dense_counts(batch, len(model.vocabulary))
+            table = _table(rows, _embeddings(counts, batch.study_index, encoders))
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
             n_samples += len(batch)
+            n_empty += count_empty(counts)
     assert writer is not None, "open_corpus refuses a variant without training samples"
     writer.close()
     flush_to_disk(temporary)
     temporary.rename(out)
+    tell_empty(n_empty, n_samples, verbose=True)
     return n_samples
 
 
-def _embeddings(batch: Batch, encoders: list[DenseEncoder], model: PretrainedModel) -> np.ndarray:
-    shape = (len(batch), len(model.vocabulary))
-    counts = sp.csr_matrix((batch.counts, batch.positions, batch.indptr), shape=shape)
-    out = np.empty((len(batch), model.config.width), dtype=np.float32)
-    for study in np.unique(batch.study_index):
-        chosen = batch.study_index == study
-        out[chosen] = encoders[study].encode(counts[chosen].toarray())
+def _dense_counts(batch: Batch, n_genes: int) -> np.ndarray:
+    return sp.csr_matrix((batch.counts, batch.positions, batch.indptr), shape=(len(batch), n_genes)).toarray()
+
+
+def _embeddings(counts: np.ndarray, study_index: np.ndarray, encoders: list[DenseEncoder]) -> np.ndarray:
+    out = np.empty((len(counts), encoders[0].model.config.width), dtype=np.float32)
+    for study in np.unique(study_index):
+        chosen = study_index == study
+        out[chosen] = encoders[study].encode(counts[chosen])
     return out
 
 

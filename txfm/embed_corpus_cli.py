@@ -1,6 +1,7 @@
 """``python -m txfm embed-corpus``."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 COLUMNS = ("study", "split", "batch", "perturbation", "cell_type", "cell_line", "simulated")
@@ -20,11 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Embed a variant."""
+    from txfm.embed import EmptySampleWarning
     from txfm.embed_corpus import embed_corpus
     from txfm.hardware import choose_hardware
     from txfm.pretrained import load
 
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
-    n_samples = embed_corpus(load(args.model, str(hardware.device)), args.corpus, args.variant, args.out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmptySampleWarning)  # printed as a line
+        n_samples = embed_corpus(load(args.model, str(hardware.device)), args.corpus, args.variant, args.out)
     print(f"wrote {args.out}: {n_samples:,} samples")

@@ -148,7 +148,10 @@ class PretrainedModel:
         return self.network.cls.device
 
     def embed(self, adata: "AnnData", **options: Any) -> np.ndarray:
-        """Embed samples of raw counts: float32 (n_samples, width), row order kept. Options: see `txfm.embed.embed`."""
+        """Embed samples of raw counts: float32 (n_samples, width), row order kept.
+
+        Options and errors: see `txfm.embed.embed`.
+        """
         from txfm.embed import embed
 
         return embed(self, adata, **options)

@@ -76,15 +76,15 @@ def read_variant(corpus: Path, name: str) -> Variant:
             found=f"{manifest.get('format')}, version {manifest.get('format_version')}",
             todo="read it with the version of txfm that belongs to it, or build the corpus again",
         )
-    held_out = set(manifest.get("held_out", []))
     try:
+        held_out = set(manifest.get("held_out", []))
         stores = tuple(_store_entry(corpus, path, entry, held_out) for entry in manifest["stores"])
-        digest = manifest["digest"]
+        stated_name, digest = manifest["name"], manifest["digest"]
     except (KeyError, TypeError) as error:
         raise _damaged(path, f"a field is missing or of another kind: {error}") from error
     overview = corpus / "corpus.json"
     return Variant(
-        name=name,
+        name=stated_name,
         digest=digest,
         corpus_digest=_read_object(overview).get("digest") if overview.is_file() else None,
         studies=tuple(sorted({store.study for store in stores})),

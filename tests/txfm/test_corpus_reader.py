@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
+import txfm
 import txfm.corpus
 from txfm.corpus import Batch, Corpus, open_corpus
 from txfm.errors import InputError
@@ -180,6 +181,36 @@ def test_unknown_names_are_answered_with_the_nearest_one(tiny_corpus) -> None:  
         open_corpus(tiny_corpus.folder, "tinny", "train", batch_size=1, seed=0)
     with pytest.raises(InputError, match="train or validation"):
         open_tiny(tiny_corpus, "test")
+
+
+def test_batch_size_and_seed_have_defaults(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
+    corpus = txfm.open_corpus(tiny_corpus.folder, "tiny", "train")
+    assert (corpus.batch_size, corpus.seed) == (256, 0)
+    assert [len(batch) for batch in corpus] == [132]
+
+
+@pytest.mark.parametrize("batch_size", [0, -4])
+def test_a_batch_size_below_one_is_refused(tiny_corpus, batch_size: int) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="1 sample or more"):
+        open_tiny(tiny_corpus, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("name", ["variants/tiny.json", "corpus.json"])
+@pytest.mark.parametrize("content", [b'{"format": "diverserna-', b"[]", b"\xff\xfe", b""])
+def test_a_damaged_file_of_the_corpus_is_named(write_corpus, tmp_path: Path, name: str, content: bytes) -> None:  # type: ignore[no-untyped-def]
+    corpus = write_corpus(tmp_path, ("gamma",))
+    (corpus.folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"(?s)damaged.*{name}"):
+        open_tiny(corpus)
+
+
+@pytest.mark.parametrize("changes", [{"stores": [{"path": "stores/a.zarr"}]}, {"stores": None}, {"held_out": 3}])
+def test_a_manifest_without_a_field_is_named(write_corpus, tmp_path: Path, changes: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+    corpus = write_corpus(tmp_path, ("gamma",))
+    path = corpus.folder / "variants" / "tiny.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(InputError, match=r"(?s)damaged.*variants/tiny\.json"):
+        open_tiny(corpus)
 
 
 def test_mean_expression_is_the_mean_of_the_poisson_target(tiny_corpus, small_blocks) -> None:  # type: ignore[no-untyped-def]

@@ -1,5 +1,6 @@
 """Embedding: same result for every layout, chunk and batch; genes by any name; nothing but raw counts."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+import zarr
 
 import txfm
 import txfm.embed
@@ -121,9 +123,57 @@ def test_counts_of_duplicated_genes_are_summed(model: PretrainedModel, cells: ad
     assert_equal_embeddings(model.embed(split), model.embed(doubled))
 
 
-def test_a_sample_without_counts_is_embedded_too(model: PretrainedModel, cells: ad.AnnData) -> None:
+def test_samples_without_counts_are_embedded_counted_and_warned_about_once(
+    model: PretrainedModel, cells: ad.AnnData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells.X[3] = 0
-    assert np.isfinite(model.embed(cells)[3]).all()
+    cells.X[30] = np.where(cells.var_names.isin(model.vocabulary.ensembl_ids), 0, 5)
+    monkeypatch.setattr(txfm.embed, "CHUNK_ROWS", 10)
+    message = "2 of 37 samples have no count on the model's genes: their embedding is that of an empty sample"
+    with pytest.warns(txfm.embed.EmptySampleWarning, match=message) as caught:
+        embeddings = model.embed(cells)
+    assert len(caught) == 1
+    assert message in capsys.readouterr().out
+    assert np.isfinite(embeddings).all()
+    assert_equal_embeddings(embeddings[3], embeddings[30])
+
+
+def test_embed_command_prints_the_number_of_samples_without_counts(
+    model_folder: Path, cells: ad.AnnData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells.X[3] = 0
+    cells.write_h5ad(tmp_path / "in.h5ad")
+    command = ["embed", str(model_folder), str(tmp_path / "in.h5ad"), "--out", str(tmp_path / "e.h5ad")]
+    assert main([*command, "--device", "cpu"]) == 0
+    assert "1 of 37 samples have no count on the model's genes" in capsys.readouterr().out
+
+
+def test_embed_corpus_prints_the_number_of_samples_without_counts(
+    model_folder: Path, write_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    data = zarr.open_group(corpus.folder / "stores" / "beta.plain.train.zarr", mode="r+")
+    indptr = data["X/indptr"][:]
+    values = data["X/data"][:]
+    values[: indptr[2]] = 0
+    data["X/data"][:] = values
+    options = ["--corpus", str(corpus.folder), "--variant", "tiny", "--out", str(tmp_path / "e.parquet")]
+    assert main(["embed-corpus", str(model_folder), *options, "--device", "cpu"]) == 0
+    assert "2 of 162 samples have no count on the model's genes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("values", [["False", "True"], [0, 1], [None, True]])
+def test_a_measured_column_that_is_not_boolean_is_refused(
+    model: PretrainedModel, cells: ad.AnnData, values: list[object]
+) -> None:
+    cells.var["measured"] = [values[i % 2] for i in range(cells.n_vars)]
+    with pytest.raises(InputError, match="`measured` of var cannot be used"):
+        model.embed(cells)
+
+
+def test_an_array_without_gene_names_is_refused_with_what_to_pass(model: PretrainedModel, cells: ad.AnnData) -> None:
+    with pytest.raises(InputError, match=r"an AnnData of raw counts, with Ensembl ids or gene symbols in var"):
+        model.embed(cells.X)
 
 
 def test_genes_that_a_store_did_not_measure_are_not_input(model: PretrainedModel, cells: ad.AnnData) -> None:
@@ -151,6 +201,73 @@ def test_counts_in_a_layer(model: PretrainedModel, cells: ad.AnnData) -> None:
         model.embed(cells)
     with pytest.raises(InputError, match="no such layer"):
         model.embed(cells, layer="raw")
+
+
+def test_values_are_judged_before_gene_names(model: PretrainedModel, cells: ad.AnnData) -> None:
+    cells.X = np.log1p(cells.X)
+    cells.var_names = [f"unknown {i}" for i in range(cells.n_vars)]
+    with pytest.raises(InputError, match=r"look log-transformed[^;]*holds none elsewhere"):
+        model.embed(cells)
+
+
+def test_values_of_every_chunk_are_judged(
+    model: PretrainedModel, cells: ad.AnnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(txfm.embed, "CHUNK_ROWS", 10)
+    cells.X[36] = 0.5
+    with pytest.raises(InputError, match="not raw counts"):
+        model.embed(cells)
+
+
+@pytest.mark.parametrize("backed", [False, True])
+def test_a_refusal_names_the_layer_or_raw_that_holds_counts_and_no_other(
+    model: PretrainedModel, cells: ad.AnnData, tmp_path: Path, backed: bool
+) -> None:
+    cells.raw = cells.copy()
+    cells.layers["umi"] = sp.csr_matrix(cells.X)
+    cells.layers["scaled"] = cells.X - 1
+    cells.X = np.log1p(cells.X)
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    given = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r" if backed else None)
+    with pytest.raises(InputError) as refusal:
+        model.embed(given)
+    assert "pass layer='umi' (--layer umi)" in str(refusal.value)
+    assert "adata.raw.to_adata()" in str(refusal.value)
+    with pytest.raises(InputError, match="--layer umi") as refusal:
+        model.embed(given, layer="scaled")
+    assert "--layer scaled" not in str(refusal.value)
+    assert "X: pass no layer" not in str(refusal.value)
+    if backed:
+        given.file.close()
+
+
+def test_counts_in_x_are_named_when_the_layer_holds_none(model: PretrainedModel, cells: ad.AnnData) -> None:
+    cells.layers["logcounts"] = np.log1p(cells.X)
+    with pytest.raises(InputError, match="X: pass no layer"):
+        model.embed(cells, layer="logcounts")
+
+
+def test_data_without_x_is_refused_with_the_layer_that_holds_counts(model: PretrainedModel, cells: ad.AnnData) -> None:
+    without = ad.AnnData(obs=cells.obs, var=cells.var, layers={"umi": cells.X})
+    with pytest.raises(InputError, match=r"(?s)no X.*--layer umi"):
+        model.embed(without)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "advice"), [("log_normalised", "holds none elsewhere"), ("counts_only_in_layer", "--layer counts")]
+)
+def test_public_files_without_counts_in_x_are_refused_for_their_values(
+    model: PretrainedModel, name: str, advice: str
+) -> None:
+    default = Path(__file__).parents[3] / "shared" / "data"
+    path = Path(os.environ.get("DIVERSERNA_DATA", default)) / "rejects" / f"{name}.h5ad"
+    if not path.is_file():
+        pytest.skip("the real files are not here: set DIVERSERNA_DATA")
+    backed = ad.read_h5ad(path, backed="r")
+    with pytest.raises(InputError, match=f"(?s)not raw counts.*{advice}"):
+        model.embed(backed)
+    backed.file.close()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from txfm.config import config_from_mapping
-from txfm.losses import mean_over_genes, poisson
+from txfm.losses import mean_over_genes, mean_over_samples, poisson
 from txfm.masking import seeded_generator
 from txfm.model import TxFM, rectified_tanh
 from txfm.objective import Inputs, batch_loss, masked_task
@@ -69,10 +69,26 @@ def test_half_precision_is_widened() -> None:
     assert loss.dtype == torch.float32
 
 
-def test_a_sample_without_measured_genes_has_zero_loss() -> None:
-    loss_BG = torch.tensor([[1.0, 3.0], [torch.inf, 7.0]])
-    counted_BG = torch.tensor([[True, True], [False, False]])
-    assert mean_over_genes(loss_BG, counted_BG).tolist() == [2.0, 0.0]
+def test_a_sample_without_measured_genes_is_left_out_of_the_mean_and_of_its_divisor() -> None:
+    loss_BG = torch.tensor([[1.0, 3.0], [torch.inf, 7.0], [6.0, 9.0]], requires_grad=True)
+    counted_BG = torch.tensor([[True, True], [False, False], [True, False]])
+    loss = mean_over_samples(loss_BG, counted_BG)
+    assert loss.item() == (2.0 + 6.0) / 2
+    assert torch.autograd.grad(loss, loss_BG)[0].tolist() == [[0.25, 0.25], [0.0, 0.0], [0.5, 0.0]]
+
+
+def test_parts_of_a_batch_add_up_to_its_mean_over_samples() -> None:
+    loss_BG = torch.tensor([[1.0, 3.0], [5.0, 7.0], [6.0, 9.0]])
+    counted_BG = torch.tensor([[True, True], [False, False], [True, False]])
+    parts = [mean_over_samples(loss_BG[part], counted_BG[part], n_samples=2) for part in (slice(0, 2), slice(2, 3))]
+    assert float(sum(parts)) == mean_over_samples(loss_BG, counted_BG).item()
+
+
+def test_a_batch_without_any_measured_gene_has_no_loss_and_no_gradient() -> None:
+    loss_BG = torch.ones(2, 3, requires_grad=True)
+    loss = mean_over_samples(loss_BG, torch.zeros(2, 3, dtype=torch.bool))
+    assert loss.item() == 0
+    assert torch.autograd.grad(loss, loss_BG)[0].abs().max() == 0
 
 
 def task(n_genes: int, measured_BG: torch.Tensor, **overrides: object) -> tuple[TxFM, Inputs]:
@@ -109,6 +125,15 @@ def test_masked_and_visible_measured_genes_both_count_in_the_loss() -> None:
     outcome = masked_task(network, inputs, seeded_generator(CPU, 0), "float32")
     assert outcome.visible_BG.sum(dim=1).tolist() == [12, 12, 12]
     assert batch_loss(outcome, inputs).item() == pytest.approx(outcome.loss_BG.mean().item(), rel=1e-6)
+
+
+def test_the_training_loss_ignores_a_sample_without_a_measured_gene_of_the_vocabulary() -> None:
+    measured_BG = torch.ones(3, 30, dtype=torch.bool)
+    measured_BG[1] = False
+    network, inputs = task(30, measured_BG)
+    outcome = masked_task(network, inputs, seeded_generator(CPU, 0), "float32")
+    expected = outcome.loss_BG[[0, 2]].mean().item()
+    assert batch_loss(outcome, inputs).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_bf16_changes_the_loss_by_less_than_half_a_percent() -> None:

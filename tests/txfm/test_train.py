@@ -20,12 +20,14 @@ import txfm.train
 from txfm.__main__ import main
 from txfm.checkpoint import checkpoint_folders
 from txfm.config import config_from_mapping
+from txfm.corpus import open_corpus
 from txfm.errors import InputError
 from txfm.hardware import Hardware, choose_hardware
 from txfm.model import TxFM
 from txfm.schedule import one_cycle_lr
 from txfm.train import TrainingRun, train
-from txfm.validation import participation_ratio
+from txfm.statistics import mean_expression
+from txfm.validation import BATCH_SAMPLES, SEED, Validation, participation_ratio
 
 TINY_MODEL = {
     "preset": "nano",
@@ -96,10 +98,45 @@ def test_metrics_hold_one_line_a_step_and_the_validations(trained: Path) -> None
     assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 29))
     assert [line["step"] for line in lines if line["kind"] == "validation"] == [0, 10, 20, 28]
     validation = lines[-1]
-    assert validation["n_samples"] == 30
+    assert validation["n_samples"] == validation["n_samples_masked"] == 30
     assert set(validation["explained_deviance_by_study"]) == {"alpha", "beta"}
     assert 0 <= validation["dead_gene_share"] <= 1
     assert validation["cls_rank"] >= 1
+
+
+def validation_scores(corpus: Any, n_visible_genes: int, unmeasured: str | None = None) -> dict[str, Any]:
+    config = config_from_mapping(TINY_MODEL | {"n_visible_genes": n_visible_genes})
+    means = mean_expression(open_corpus(corpus.folder, "tiny", "train"), config.library_size_counts)
+    held_back = open_corpus(corpus.folder, "tiny", "validation", batch_size=BATCH_SAMPLES, seed=SEED)
+    if unmeasured is not None:
+        held_back.measured[held_back.studies.index(unmeasured)] = False
+    network = TxFM(config, len(held_back.vocabulary))
+    network.initialise(torch.full((network.n_genes,), 5.0), torch.Generator().manual_seed(0))
+    return Validation(held_back, means, 30).score(network, torch.device("cpu"), "float32")
+
+
+def test_validation_averages_masked_genes_over_samples_that_have_some(tiny_corpus: Any) -> None:
+    few, many = (validation_scores(tiny_corpus, n_visible_genes) for n_visible_genes in (12, 35))
+    assert (few["n_samples_masked"], many["n_samples_masked"]) == (30, 20)  # beta measured 30 genes, alpha 40
+    alone = validation_scores(tiny_corpus, 35, unmeasured="beta")
+    assert many["loss_masked"] == pytest.approx(alone["loss_masked"], rel=1e-6)
+    assert many["explained_deviance_masked"] == pytest.approx(alone["explained_deviance_masked"], rel=1e-6)
+
+
+def test_validation_without_a_masked_gene_has_no_masked_scores(tiny_corpus: Any) -> None:
+    scores = validation_scores(tiny_corpus, 50)
+    assert scores["n_samples_masked"] == 0
+    assert scores["loss_masked"] is None
+    assert scores["explained_deviance_masked"] is None
+    assert scores["loss"] == pytest.approx(scores["loss_visible"], rel=1e-6)
+
+
+def test_validation_leaves_out_samples_without_a_measured_gene(tiny_corpus: Any) -> None:
+    every, alone = (validation_scores(tiny_corpus, 12, unmeasured) for unmeasured in (None, "beta"))
+    assert alone["explained_deviance_by_study"]["beta"] is None
+    by_study = alone["explained_deviance_by_study"]["alpha"]
+    assert by_study == pytest.approx(alone["explained_deviance"], rel=1e-12)
+    assert by_study == pytest.approx(every["explained_deviance_by_study"]["alpha"], rel=0.2)
 
 
 def test_the_same_run_gives_the_same_weights(trained: Path, tiny_corpus: Any, tmp_path: Path) -> None:

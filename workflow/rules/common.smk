@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from curation.errors import InputError
 from curation.plan import read_plan
+from txfm.config import config_from_mapping
+from txfm.errors import InputError as ModelError
 
 ROOT = Path(workflow.basedir)
 
@@ -23,8 +26,12 @@ os.environ.update(
 # Every name of the config is looked up here: a wrong one ends the run before any file is written.
 try:
     PLAN = read_plan(config, ROOT)
-except InputError as error:
+    for name, fields in PLAN.models.items():
+        config_from_mapping(fields)
+except (InputError, ModelError) as error:
     raise WorkflowError(str(error)) from None
+if PLAN.obstacles() and workflow.is_main_process:
+    logger.warning("This release cannot build all of it:\n  " + "\n  ".join(PLAN.obstacles()))
 BUILD = f"results/{PLAN.name}"
 # Only these are downloaded: the other sources are written by simulate_screen.
 FETCHED = [source for source in PLAN.sources if source not in PLAN.simulated]
