@@ -76,7 +76,7 @@ def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any]
         ({"variants": {"mine": {"base": "all", "with": {"gtex_lung": "demo_blk"}}}}, "did you mean 'demo_bulk'"),
         ({"variants": {"mine": {"studies": {"rpe1": "evaluation"}}}}, "study 'rpe1' is held out"),
         ({"select": {"models": ["nanno"]}}, "did you mean 'nano'"),
-        ({"models": {"nano": {"n_heads": 3}}}, "n_heads"),
+        ({"models": {"nano": {"n_heads": 3}}}, "a divisor of width 64"),
     ],
     ids=["key", "variant", "study", "recipe", "held-out study", "model", "model's field"],
 )

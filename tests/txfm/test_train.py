@@ -25,8 +25,8 @@ from txfm.errors import InputError
 from txfm.hardware import Hardware, choose_hardware
 from txfm.model import TxFM
 from txfm.schedule import one_cycle_lr
-from txfm.train import TrainingRun, train
 from txfm.statistics import mean_expression
+from txfm.train import TrainingRun, train
 from txfm.validation import BATCH_SAMPLES, SEED, Validation, participation_ratio
 
 TINY_MODEL = {
