@@ -53,7 +53,7 @@ lint: $(STAMP) ## ruff, mypy, snakefmt, snakemake --lint, codespell
 	snakemake --lint
 	codespell
 
-bench: $(STAMP) ## every speed figure of the README, measured here
+bench: $(STAMP) ## the speed figures of docs/benchmarks.md, measured here
 	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
 
 lock: $(STAMP) ## requirements.lock from pyproject.toml (UPGRADE=--upgrade moves every version)
