@@ -39,9 +39,9 @@ def main() -> None:
         first, _ = timed(clone, "make", "demo", f"CORES={args.cores}")
         second, output = timed(clone, "make", "demo", f"CORES={args.cores}")
         nothing = "says that nothing is to be done" if "Nothing to be done" in output else "RAN SOMETHING AGAIN"
-        print(
-            f"install           {install:7.1f} s\nfirst make demo   {first:7.1f} s\nsecond make demo  {second:7.1f} s, {nothing}"
-        )
+        print(f"install           {install:7.1f} s")
+        print(f"first make demo   {first:7.1f} s")
+        print(f"second make demo  {second:7.1f} s, {nothing}")
 
 
 if __name__ == "__main__":

@@ -334,7 +334,7 @@ def _variant_vocabulary(readers: list[StoreReader], max_genes: int | None) -> Vo
     positions = np.flatnonzero(in_use)
     if max_genes is not None and len(positions) > max_genes:
         counted = [reader for reader in readers if reader.entry.assay == "sc"] or readers
-        # rates, not numbers: a study counts the same whatever its size, and a gene that it lacks counts as never detected
+        # rates, not numbers: every study counts the same, and a gene that it lacks counts as never detected there
         rates = [reader.var["n_detected"].to_numpy() / max(1, reader.entry.n_samples) for reader in counted]
         rate = np.mean(rates, axis=0)[positions]
         most_detected = np.argsort(-rate, kind="stable")[:max_genes]  # stable: a tie goes to the earlier gene

@@ -51,9 +51,11 @@ class ProgressLine:
     def show(self, line: dict[str, Any]) -> None:
         """Show a line of the metrics."""
         if line["kind"] == "validation":
-            explained = line["explained_deviance"]
-            text = f"validation: loss {line['loss']:.3f}, masked {line['loss_masked']:.3f}, "
-            text += "explained deviance " + ("not defined" if explained is None else f"{explained:.3f}")
+            scores = {"loss": "loss", "masked": "loss_masked", "explained deviance": "explained_deviance"}
+            shown = {label: line[name] for label, name in scores.items()}
+            text = "validation: " + ", ".join(
+                f"{label} " + ("not defined" if value is None else f"{value:.3f}") for label, value in shown.items()
+            )
             text += f", CLS rank {line['cls_rank']:.1f}, dead genes {line['dead_gene_share']:.1%}"
             print(("\r\033[K" if self.on_terminal else "") + f"step {line['step']}: {text}", flush=True)
             return

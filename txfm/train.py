@@ -150,12 +150,13 @@ class _Loop:
             group["lr"] = lr
         inputs = inputs_of(batch, self._measured_SG, config.library_size_counts)
         self._optimiser.zero_grad(set_to_none=True)
+        n_counted = int(inputs.measured_BG.any(dim=1).sum())  # a sample without a measured gene has no loss
         loss_sum = torch.zeros((), device=device)
         size = config.micro_batch_size_samples or len(batch)
         for start in range(0, len(batch), size):
             part = Inputs(x_BG=inputs.x_BG[start : start + size], measured_BG=inputs.measured_BG[start : start + size])
             generator = seeded_generator(device, "train", self._run.seed, step, start)
-            loss = batch_loss(masked_task(self._network, part, generator, precision), part) * (len(part) / len(batch))
+            loss = batch_loss(masked_task(self._network, part, generator, precision), part, n_counted)
             loss.backward()
             loss_sum += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), config.gradient_clip_norm or math.inf)

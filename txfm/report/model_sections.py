@@ -63,9 +63,8 @@ def _last_words(model: TrainedModel) -> str:
     final = _final(model)
     if not final:
         return f"{model.name}: not validated."
-    return (
-        f"{model.name} ends with loss {final['loss']:.1f}, explained deviance {_number(final['explained_deviance'])}."
-    )
+    deviance = _number(final["explained_deviance"])
+    return f"{model.name} ends with loss {_number(final['loss'], 1)}, explained deviance {deviance}."
 
 
 def _number(value: float | None, digits: int = 3) -> str:
