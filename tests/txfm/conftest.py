@@ -47,7 +47,7 @@ def simulated_counts(study: str, n_samples: int, seed: int) -> np.ndarray:
     return counts
 
 
-def write_store(folder: Path, study: str, split: str, counts: np.ndarray, n_detected: np.ndarray) -> dict[str, object]:
+def write_store(folder: Path, study: str, split: str, counts: np.ndarray) -> dict[str, object]:
     """Write one store and return its entry in a variant's manifest."""
     assay, measured_columns, _, _ = STUDIES[study]
     measured = np.isin(np.arange(N_AXIS_GENES), measured_columns)
@@ -73,7 +73,7 @@ def write_store(folder: Path, study: str, split: str, counts: np.ndarray, n_dete
     var = pd.DataFrame(index=pd.Index(axis_ids(), name="ensembl_id", dtype=object))
     var["symbol"] = [f"GENE{position}" for position in range(N_AXIS_GENES)]
     var["measured"] = measured
-    var["n_detected"] = n_detected.astype(np.int64)
+    var["n_detected"] = (counts > 0).sum(axis=0).astype(np.int64)
     path = folder / "stores" / f"{study}.plain.{split}.zarr"
     matrix = sp.csr_matrix(counts)
     group = zarr.open_group(path, mode="w", zarr_format=3)
@@ -111,8 +111,7 @@ def write_tiny_corpus(folder: Path, studies: tuple[str, ...] = tuple(STUDIES), v
         sizes = {"train": n_train, "validation": n_validation if validation else 0}
         for seed, (split, n_samples) in enumerate(sizes.items()):
             counts[study, split] = simulated_counts(study, n_samples, seed)
-        n_detected = sum((counts[study, split] > 0).sum(axis=0) for split in sizes)
-        entries += [write_store(folder, study, split, counts[study, split], n_detected) for split in sizes]
+        entries += [write_store(folder, study, split, counts[study, split]) for split in sizes]
     (folder / "variants").mkdir(parents=True)
     manifest = {
         "format": "diverserna-variant",

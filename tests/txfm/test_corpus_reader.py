@@ -61,13 +61,9 @@ def test_vocabulary_is_what_some_study_measured_in_axis_order(tiny_corpus) -> No
     assert corpus.measured.sum(axis=1).tolist() == [40, 30, 46]
 
 
-def test_capped_vocabulary_keeps_the_genes_most_detected_in_single_cells(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
-    detected = sum(
-        (tiny_corpus.counts[study, split] > 0).sum(axis=0)
-        for study in ("alpha", "beta")
-        for split in ("train", "validation")
-    )
-    expected = sorted(np.argsort(-detected, kind="stable")[:10].tolist())
+def test_capped_vocabulary_ranks_genes_by_detection_rate_of_single_cells_in_training(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
+    rate = np.mean([(tiny_corpus.counts[study, "train"] > 0).mean(axis=0) for study in ("alpha", "beta")], axis=0)
+    expected = sorted(np.argsort(-rate, kind="stable")[:10].tolist())
     assert open_tiny(tiny_corpus, max_genes=10).vocabulary.axis_positions.tolist() == expected
 
 
