@@ -49,7 +49,7 @@ class Screen:
     n_controls: int = 200
     n_batches: int = 6
     effect_share: float = 0.5
-    n_modules: int = 25
+    n_modules: int = 6
     mean_counts: float = 4_000.0
     dispersion: float = 8.0
     module_sd: float = 0.6
