@@ -44,7 +44,7 @@ class CopyFinder:
         weights = shuffle_keys("copies", rows)
         part = counts[:, self._columns].tocoo()
         np.add.at(self._counts, part.col, part.data.astype(np.int64))
-        np.add.at(self._samples, part.col, 1)
+        np.add.at(self._samples, part.col, part.data != 0)  # a fraction below 0.5 is a stored zero
         with np.errstate(over="ignore"):
             np.add.at(self._sums, part.col, part.data.astype(np.uint64) * weights[part.row])
 

@@ -19,7 +19,7 @@ from zarr.codecs import BloscCodec
 
 from curation.digest import ArrayDigest, combined_digest, frame_digest
 
-# 131,072 non-zeros a chunk: a fixed number of rows reads 3x slower on bulk (../docs/benchmarks.md says where measured)
+# 131,072 non-zeros a chunk: a prototype with a fixed number of rows a chunk read 3x slower on bulk
 CHUNK_ELEMENTS = 131_072
 # 32 Mi elements a shard: 64 to 128 MB before compression, 10^2 files for the full corpus instead of 10^5
 SHARD_ELEMENTS = 256 * CHUNK_ELEMENTS

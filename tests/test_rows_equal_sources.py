@@ -135,14 +135,17 @@ def test_fifty_random_rows_of_each_store_equal_the_source_gene_by_gene(
 
 
 def repeated_rows(counts: sparse.csr_matrix, ids: list[str]) -> np.ndarray:
-    """Return which genes repeat an earlier one of the same id with every value equal."""
+    """Return which genes repeat an earlier one of the same id, every value equal, on 100 counts or 10 samples."""
     columns = counts.tocsc()
     seen: dict[str, list[bytes]] = {}
     found = np.zeros(len(ids), dtype=bool)
     duplicated = pd.Index(ids).duplicated(keep=False)
     for column in np.flatnonzero(duplicated):
         entries = slice(columns.indptr[column], columns.indptr[column + 1])
-        values = columns.indices[entries].tobytes() + np.rint(columns.data[entries]).tobytes()
+        rounded = np.rint(columns.data[entries])
+        if rounded.sum() < 100 and np.count_nonzero(rounded) < 10:
+            continue
+        values = columns.indices[entries].tobytes() + rounded.tobytes()
         found[column] = values in seen.setdefault(ids[column], [])
         seen[ids[column]].append(values)
     return found

@@ -145,6 +145,13 @@ def test_a_row_that_repeats_another_is_dropped_while_a_second_measurement_is_add
     assert report["counts"]["dropped"] == {"copy_of_another_row": 120}
 
 
+def test_fractions_that_round_to_nothing_are_no_evidence_of_a_copy(build) -> None:
+    counts = np.full((12, 2), 0.2)
+    counts[0] = 3
+    corpus = build(counts, ["TP53", "TP53"], samples=[f"c{i}" for i in range(12)], count_kind="expected")
+    assert open_store(corpus).X.sum() == 6
+
+
 def test_sparse_rows_that_agree_by_chance_are_added(build) -> None:
     corpus = build(np.array([[1, 1], [0, 0], [2, 2]]), ["TP53", "TP53"], samples=["a", "b", "c"])
     assert sorted(open_store(corpus).X.toarray()[:, 0].tolist()) == [2, 4]

@@ -266,10 +266,17 @@ def test_a_training_study_can_be_evaluated_where_no_selected_variant_trains_on_i
     root: Path, config: dict[str, Any]
 ) -> None:
     config["evaluation"]["studies"]["screen"] = "plain"
+    config["evaluation"].setdefault("labels", {})["screen"] = "perturbation"
     config["select"] |= {"variants": ["minus_screen"], "studies_for_evaluation": ["screen"]}
     plan = read_plan(config, root)
     assert plan.evaluation == {"screen": "plain"}
     assert plan.held_out == ("retina", "screen")
+
+
+def test_an_evaluation_study_without_a_label_would_give_no_table(root: Path, config: dict[str, Any]) -> None:
+    config["evaluation"]["studies"]["screen"] = "plain"
+    config["select"] |= {"variants": ["minus_screen"], "studies_for_evaluation": ["screen"]}
+    assert "evaluation study 'screen' has no label" in message(config, root)
 
 
 def test_the_hold_out_key_refuses_the_same_cells_under_another_name(root: Path, config: dict[str, Any]) -> None:
