@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
+
+from curation.axis import GeneAxis
+from curation.genes import GeneNames
 
 ROOT = Path(__file__).parent.parent
 NOT_COPIED = (".git", ".venv", ".snakemake", "results", "sources", "__pycache__", ".*_cache", "*.egg-info", "tests")
@@ -99,6 +104,26 @@ def test_every_store_opens_with_plain_anndata_and_splits_share_no_batch(demo: An
         assert not batches[study, "train"] & batches[study, "validation"]
     assert batches["gtex_lung", "validation"]
     assert batches["simulated_screen", "validation"]
+
+
+def test_fifty_random_rows_of_each_store_equal_the_source_gene_by_gene(demo: Any) -> None:
+    sources, corpus = demo.folder / "sources", demo.folder / "results" / "demo" / "corpus"
+    tables = {
+        "celltypist_sample": pd.read_csv(sources / "celltypist_sample" / "sample_cell_by_gene.csv", index_col=0),
+        "gtex_lung": pd.read_csv(sources / "gtex_lung" / "gtex_lung.first30.chr21.csv.gz", index_col=0),
+        "simulated_screen": ad.read_h5ad(sources / "simulated_screen" / "screen.h5ad").to_df(),
+    }
+    names = GeneNames(GeneAxis.read(corpus / "genes.parquet"))
+    rng = np.random.default_rng(0)
+    for entry in _corpus(demo)["stores"]:
+        table, store = tables[entry["study"]], ad.read_zarr(corpus / entry["path"])
+        positions = names.map(table.columns, "symbol" if entry["study"] == "celltypist_sample" else "ensembl").positions
+        kept = (positions >= 0) & store.var["measured"].to_numpy()[positions]
+        for row in rng.choice(store.n_obs, min(50, store.n_obs), replace=False):
+            wanted = np.zeros(store.n_vars, dtype=np.int64)
+            values = np.rint(table.loc[store.obs_names[row].split(":", 1)[1]].to_numpy(dtype=float)).astype(np.int64)
+            np.add.at(wanted, positions[kept], values[kept])
+            np.testing.assert_array_equal(store.X[row].toarray().ravel(), wanted)
 
 
 def test_ablations_leave_their_study_out_and_share_the_other_store_files(demo: Any) -> None:
