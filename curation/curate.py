@@ -224,6 +224,7 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
     spool = ShuffleSpool(scratch, n_columns=n_axis, expected_nnz=nnz)
     labels: list[pd.DataFrame] = []
     row_nnz: list[np.ndarray] = []
+    row_keys: list[np.ndarray] = []
     kept_total = n_kept = 0
     for found in reader.candidates(record=record, find_copies=False, pass_name="pass 2"):
         counts = project(found.counts, keep, n_axis)
@@ -232,15 +233,15 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
             found.reasons == "", count_reasons(np.diff(counts.indptr), library_size, recipe), found.reasons
         )
         dropped.update(reason for reason in reasons if reason)
-        for reason in set(reasons[found.reasons == ""]) - {
-            ""
-        }:  # samples dropped for their counts, on the genes that are kept
+        judged = set(reasons[found.reasons == ""]) - {""}  # candidates dropped for their counts on the kept genes
+        for reason in judged:
             dropped_counts[reason] += int(library_size[reasons == reason].sum())
         kept = np.flatnonzero(reasons == "")
         chosen = found.labels.iloc[kept]
         keys = shuffle_keys(seed_text, chosen["source_row"].to_numpy())
         spool.append(counts[kept], keys, np.arange(n_kept, n_kept + len(kept)))
         labels.append(chosen)
+        row_keys.append(keys)
         row_nnz.append(np.diff(counts.indptr)[kept])
         kept_total += int(library_size[kept].sum())
         n_kept += len(kept)
@@ -253,7 +254,6 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
             todo="lower the recipe's thresholds",
         )
     table = pd.concat(labels)
-    keys = shuffle_keys(seed_text, table["source_row"].to_numpy())
     assert tally.total == kept_total + dropped_counts.total(), "every count is kept or dropped under one reason"
     genes = gene_report([part.reader.gene_ids for part in reader.parts], maps)
     gene_reasons = {reason: int(mask.sum()) for reason, mask in axis_drops.items() if mask.any()}
@@ -275,7 +275,7 @@ def filter_study(reader: StudyReader, scratch: Path, *, seed_text: str) -> Survi
     return Survivors(
         labels=table,
         spool=spool,
-        order=np.lexsort((np.arange(n_kept), keys)),
+        order=np.lexsort((np.arange(n_kept), np.concatenate(row_keys))),
         nnz=np.concatenate(row_nnz).astype(np.int64),
         measured=measured,
         report=report,

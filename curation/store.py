@@ -54,7 +54,6 @@ class StoreRecord:
     n_samples: int
     nnz: int
     digest: str
-    n_detected: np.ndarray
 
 
 def index_dtype(n_genes: int) -> np.dtype:
@@ -205,4 +204,4 @@ def _write(
         {"encoding-type": "anndata", "encoding-version": "0.1.0", **attributes, "n_samples": len(obs), "nnz": nnz}
         | {"digest": digest, "digests": parts}
     )
-    return StoreRecord(n_samples=len(obs), nnz=nnz, digest=digest, n_detected=n_detected)
+    return StoreRecord(n_samples=len(obs), nnz=nnz, digest=digest)
