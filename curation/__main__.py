@@ -19,8 +19,8 @@ Command = Callable[[argparse.Namespace], None]
 
 def fetch(args: argparse.Namespace) -> None:
     """Download, check and place one file."""
+    from curation.acquire.fetch import fetch as fetch_file
     from curation.catalog import RemoteFile
-    from curation.fetch import fetch as fetch_file
 
     fetch_file(RemoteFile.from_json(args.file), args.out)
 

@@ -14,11 +14,11 @@ import pytest
 from scipy import sparse
 from scipy.io import mmread
 
+from curation.acquire.fetch import fetch
 from curation.axis import GeneAxis, build_axis
 from curation.build import Curation, curate_evaluation, curate_training
 from curation.catalog import Part
 from curation.config import read_config
-from curation.fetch import fetch
 from curation.genes import GeneNames
 from curation.plan import Plan, read_plan
 

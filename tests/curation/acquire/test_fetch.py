@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curation.acquire.fetch import fetch
+from curation.acquire.web import Patience
 from curation.catalog import RemoteFile
 from curation.errors import InputError
-from curation.fetch import fetch
-from curation.web import Patience
 
 
 def _server_module() -> ModuleType:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from curation.addresses import LocalAddress, WebAddress, WheelAddress, parse_address
+from curation.acquire.addresses import LocalAddress, WebAddress, WheelAddress, parse_address
+from curation.acquire.fetch import fetch
 from curation.catalog import RemoteFile
 from curation.errors import InputError
-from curation.fetch import fetch
 
 BODY = b"counts of a study\n" * 100
 SHA256 = hashlib.sha256(BODY).hexdigest()

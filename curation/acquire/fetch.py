@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curation.addresses import DATA_VARIABLE, Address, LocalAddress, WebAddress, parse_address
+from curation.acquire.addresses import DATA_VARIABLE, Address, LocalAddress, WebAddress, parse_address
+from curation.acquire.file_check import CHUNK_BYTES, FileCheck, WrongBytesError
+from curation.acquire.part_file import GivenUpError, PartFile, provenance_path
+from curation.acquire.web import Patience, download
+from curation.acquire.wheels import extract_member
 from curation.catalog import RemoteFile
 from curation.errors import InputError
-from curation.file_check import CHUNK_BYTES, FileCheck, WrongBytesError
-from curation.part_file import GivenUpError, PartFile, provenance_path
-from curation.web import Patience, download
-from curation.wheels import extract_member
 
 
 def fetch(remote: RemoteFile, out: Path, *, patience: Patience | None = None) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from curation.addresses import WheelAddress
-from curation.file_check import CHUNK_BYTES
-from curation.part_file import GivenUpError, PartFile
+from curation.acquire.addresses import WheelAddress
+from curation.acquire.file_check import CHUNK_BYTES
+from curation.acquire.part_file import GivenUpError, PartFile
 
 # Lines of pip's message that are shown
 PIP_LINES = 6

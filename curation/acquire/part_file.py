@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from curation.acquire.file_check import CHUNK_BYTES, FileCheck
 from curation.catalog import RemoteFile
-from curation.file_check import CHUNK_BYTES, FileCheck
 
 
 class GivenUpError(Exception):

@@ -12,8 +12,8 @@ from importlib import metadata
 import requests
 import urllib3.exceptions
 
-from curation.file_check import CHUNK_BYTES, WrongBytesError
-from curation.part_file import GivenUpError, PartFile
+from curation.acquire.file_check import CHUNK_BYTES, WrongBytesError
+from curation.acquire.part_file import GivenUpError, PartFile
 
 # Seconds to connect, and between two pieces of the answer.
 TIMEOUT_S = (15.0, 90.0)

@@ -1,0 +1,1 @@
+"""From an address to verified bytes: resolvers, the download loop, archives, the lock file."""
