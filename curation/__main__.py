@@ -5,24 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curation.acquire.commands import Command, register
 from curation.errors import InputError
 
 if TYPE_CHECKING:
     from curation.build import Curation
-
-Command = Callable[[argparse.Namespace], None]
-
-
-def fetch(args: argparse.Namespace) -> None:
-    """Download, check and place one file."""
-    from curation.acquire.fetch import fetch as fetch_file
-    from curation.catalog import RemoteFile
-
-    fetch_file(RemoteFile.from_json(args.file), args.out)
 
 
 def genes(args: argparse.Namespace) -> None:
@@ -120,13 +111,6 @@ def verify(args: argparse.Namespace) -> None:
     print(f"{args.corpus}: every store, digest and split is as promised")
 
 
-def sources(args: argparse.Namespace) -> None:
-    """Print the studies of a config, their files, sizes, licences and how far each fact is trusted."""
-    from curation.sources import print_sources
-
-    print_sources(args.config)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m curation", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -136,14 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    sub = verb("sources", sources)
-    sub.add_argument(
-        "--config", type=Path, nargs="+", default=[Path("config.yaml")], help="config files, later ones win"
-    )
-
-    sub = verb("fetch", fetch)
-    sub.add_argument("--file", required=True, help="the file's catalogue entry, JSON")
-    sub.add_argument("--out", type=Path, required=True)
+    register(verb)
 
     sub = verb("genes", genes)
     sub.add_argument("--annotation", required=True, help="the gene table's catalogue entry, JSON")
@@ -190,12 +167,12 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code."""
     args = _parser().parse_args(argv)
+    command: Command = args.command
     try:
-        args.command(args)
+        return command(args) or 0
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from curation.acquire.addresses import UNRESOLVED
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
@@ -116,9 +115,6 @@ class Plan:
             study = self.catalog.studies[name]
             for form in sorted({part.format for part in study.parts} - set(READERS)):
                 found.append(f"{name}: there is no reader for format {form}")
-            for path, file in study.files.items():
-                if not study.simulated and all(address.partition(":")[0] in UNRESOLVED for address in file.addresses):
-                    found.append(f"{name}: no address of {path} can be resolved yet ({file.addresses[0]})")
         for name in sorted({recipe for _, recipe in self.training_pairs}):
             table = self.recipes[name].phenoprints
             if table and not Path(table).exists():

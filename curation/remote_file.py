@@ -12,14 +12,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """One file of a study or annotation entry.
+    """One file of a source: it has addresses, or it is a member of another file of its source.
 
     Attributes
     ----------
     path : str
         Where it belongs, below sources/<entry>/.
     addresses : tuple of str
-        Primary first, then mirrors.
+        Primary first, then mirrors; empty for a member of an archive.
+    archive, member : str or None
+        Path of another file of the same source, and the name inside it that this file is.
     size : int or None
         Bytes.
     md5, sha256 : str or None
@@ -34,7 +36,9 @@ class RemoteFile:
     """
 
     path: str
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    archive: str | None = None
+    member: str | None = None
     size: int | None = None
     md5: str | None = None
     sha256: str | None = None
@@ -50,7 +54,7 @@ class RemoteFile:
     @classmethod
     def from_mapping(cls, fields: Mapping[str, Any]) -> RemoteFile:
         """Build from a sheet's entry (with its path) or from parsed JSON."""
-        return cls(**{**fields, "addresses": tuple(fields["addresses"])})
+        return cls(**{**fields, "addresses": tuple(fields.get("addresses", ()))})
 
     @classmethod
     def from_json(cls, text: str) -> RemoteFile:

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from curation.acquire.addresses import DATA_VARIABLE, Address, LocalAddress, WebAddress, parse_address
-from curation.acquire.file_check import CHUNK_BYTES, FileCheck, WrongBytesError
-from curation.acquire.part_file import GivenUpError, PartFile, provenance_path
-from curation.acquire.web import Patience, download
+from curation.acquire.addresses import (
+    DATA_VARIABLE,
+    Address,
+    BucketAddress,
+    GdcAddress,
+    ListedAddress,
+    LocalAddress,
+    RunTableAddress,
+    WebAddress,
+    WheelAddress,
+    needs_listing,
+    parse_address,
+)
+from curation.acquire.failures import GivenUpError, WrongBytesError
+from curation.acquire.file_check import CHUNK_BYTES, FileCheck, has_sum
+from curation.acquire.http import Patience
+from curation.acquire.part_file import PartFile, provenance_path
+from curation.acquire.web import download
 from curation.acquire.wheels import extract_member
-from curation.catalog import RemoteFile
 from curation.errors import InputError
+from curation.remote_file import RemoteFile
+
+if TYPE_CHECKING:
+    from curation.acquire.lock import Pin, Pinned
+
+# Second names of fetched files, below the folder of all sources
+KEPT = ".kept"
 
 
-def fetch(remote: RemoteFile, out: Path, *, patience: Patience | None = None) -> dict[str, Any]:
+def fetch(
+    remote: RemoteFile, out: Path, *, pin: Pin | None = None, patience: Patience | None = None, offline: bool = False
+) -> dict[str, Any]:
     """Place a verified file at `out`, with its provenance beside it.
 
     Bytes go to `<out>.part`, are hashed while they are written, and take the final name only after size, checksums and
     first bytes agree with the catalogue. An interrupted download is resumed by the next call. Without a checksum in the
-    catalogue the file is accepted and its sha256 recorded.
+    catalogue the file is accepted and its sha256 recorded; with a lock it is pinned there and enforced from then on.
 
     Parameters
     ----------
@@ -29,8 +53,13 @@ def fetch(remote: RemoteFile, out: Path, *, patience: Patience | None = None) ->
         The file's entry. Addresses are tried in order.
     out : Path
         Final name; sources/<source>/<remote.path> in the workflow. Wheels are cached in sources/.wheels.
+    pin : Pin, optional
+        The file's place in sources.lock.yaml. What is pinned there is not looked up again. With a pin the file also
+        gets a second name in sources/.kept, because Snakemake removes an output before it runs a step again.
     patience : Patience, optional
         Retries and waits; the default suits public servers.
+    offline : bool
+        Ask no server: only what lies on this machine already.
 
     Returns
     -------
@@ -40,18 +69,22 @@ def fetch(remote: RemoteFile, out: Path, *, patience: Patience | None = None) ->
     Raises
     ------
     InputError
-        No address gave the file; the message has the reason for each.
+        No address gave the file (the message has the reason for each), or the lock and the catalogue disagree.
     """
     addresses = [(text, parse_address(text)) for text in remote.addresses]
+    pinned = pin.get() if pin else None
+    remote = _with_pinned(remote, pinned, pin)
+    kept = _kept_path(remote, out, pin)
     failures: list[str] = []
     todo = ""
     with PartFile(remote, out) as part:
-        done = _already_there(remote, out)
+        done = _already_there(remote, out) or _taken_back(remote, out, kept)
         if done is not None:
             return done
+        filling = _Filling(part=part, pin=pin, pinned=pinned, patience=patience or Patience(), offline=offline)
         for text, address in addresses:
             try:
-                extra = _fill(address, part, patience or Patience(), _wheels_folder(remote, out))
+                extra = filling.fill(text, address)
                 part.check()
             except (GivenUpError, WrongBytesError) as error:
                 failures.append(f"{text}: {error}")
@@ -61,30 +94,171 @@ def fetch(remote: RemoteFile, out: Path, *, patience: Patience | None = None) ->
                 continue
             provenance = {"file": remote.path, "address": text, "sha256": part.sha256, "size": part.size, **extra}
             part.commit(provenance)
+            filling.pin_result(text, part)
+            _keep(out, kept)
             return provenance
     raise InputError(
         f"could not get {remote.path}",
         where=str(out),
         expected=_description(remote),
         found="\n  ".join(failures) if len(failures) == 1 else "\n  ".join(["", *failures]),
-        todo=todo
-        or "run the same command again later; if it fails again, correct the addresses or sums in the catalogue",
+        todo=todo or _advice(pin if pinned is not None else None),
     )
 
 
-def _fill(address: Address, part: PartFile, patience: Patience, wheels: Path) -> dict[str, str]:
-    if isinstance(address, WebAddress):
-        download(address.url, part, patience)
+@dataclasses.dataclass(kw_only=True)
+class _Filling:
+    """Fills a part file from one address after another."""
+
+    part: PartFile
+    pin: Pin | None
+    pinned: Pinned | None
+    patience: Patience
+    offline: bool
+    urls: tuple[str, ...] = ()
+    note: str = ""
+
+    def fill(self, text: str, address: Address) -> dict[str, Any]:
+        """Write the file's bytes; return what the provenance should say of them."""
+        self.urls, self.note = (), ""
+        if isinstance(address, LocalAddress):
+            return _copy(address.path, self.part)
+        if isinstance(address, WheelAddress):
+            return extract_member(address, self.part, _wheels_folder(self.part), offline=self.offline)
+        if self.offline:
+            raise GivenUpError("not asked (--offline)", todo="run the same command without --offline")
+        if isinstance(address, WebAddress):
+            self._download(address.urls)
+            return {}
+        if isinstance(address, ListedAddress):
+            self.urls, self.note = self._locate(text, address)
+            self._download(self.urls)
+            return {"url": self.urls[0], "version": self.note} if self.note else {"url": self.urls[0]}
+        if isinstance(address, GdcAddress):
+            from curation.acquire.gdc_batches import fetch_gdc
+
+            return fetch_gdc(address, self.part, self._listing_path(), self.patience)
+        if isinstance(address, RunTableAddress):
+            from curation.acquire.run_tables import run_table
+
+            table = run_table(address.study, self.patience)
+            self.part.restart()
+            self.part.write(table)
+            return {}
+        assert isinstance(address, BucketAddress)
+        from curation.acquire.buckets import download_object
+
+        download_object(address, self.part, self.patience)
         return {}
-    if isinstance(address, LocalAddress):
-        return _copy(address.path, part)
-    return extract_member(address, part, wheels)
+
+    def _locate(self, text: str, address: ListedAddress) -> tuple[tuple[str, ...], str]:
+        """Return a listed file's urls and version: from the lock, or else from the repository's API."""
+        if self.pinned is not None and self.pinned.urls and self.pinned.address == text:
+            return self.pinned.urls, self.pinned.note
+        from curation.acquire.listings import locate
+
+        listed = locate(address, self.patience)
+        entry = self.part.remote
+        for fact, catalogue, found in (("size", entry.size, listed.size), ("md5", entry.md5, listed.md5)):
+            if catalogue and found and catalogue != found:
+                raise GivenUpError(
+                    f"the repository lists another file by this name: {fact} {found}, the catalogue says {catalogue}",
+                    todo="compare the versions at the repository, then correct the catalogue",
+                )
+        self.part.expect(
+            dataclasses.replace(
+                entry,
+                size=entry.size or listed.size,
+                md5=entry.md5 or listed.md5,
+                sha256=entry.sha256 or listed.sha256,
+            )
+        )
+        return listed.urls, listed.note
+
+    def _download(self, urls: tuple[str, ...]) -> None:
+        """Try the urls in order; all of them serve the same file."""
+        failures = []
+        for url in urls:
+            try:
+                download(url, self.part, self.patience)
+                return
+            except GivenUpError as error:
+                failures.append((url, error))
+        if len(failures) == 1:
+            raise failures[0][1]
+        raise GivenUpError("; ".join(f"{url}: {error}" for url, error in failures), todo=failures[-1][1].todo)
+
+    def _listing_path(self) -> Path:
+        """Return where the listing of a set of files is pinned: beside the lock, or beside the file without one."""
+        out = self.part.out
+        if self.pin is None:
+            return out.with_name(f"{out.stem}.listing.tsv")
+        name = ".".join(Path(self.pin.file).with_suffix("").parts)
+        return self.pin.lock.path.with_suffix("") / f"{self.pin.source}.{name}.tsv"
+
+    def pin_result(self, text: str, part: PartFile) -> None:
+        """Pin what the catalogue does not say: the url that an API gave, and the sha256."""
+        from curation.acquire.lock import Pinned, today
+
+        if self.pin is None or self.pinned is not None or text.startswith("gdc:"):
+            return
+        if self.pin and (needs_listing(text) or not part.remote.sha256):
+            self.pin.put(
+                Pinned(
+                    address=text,
+                    urls=self.urls,
+                    size=part.size,
+                    md5=part.remote.md5,
+                    sha256=part.sha256,
+                    resolved=today(),
+                    note=self.note,
+                )
+            )
 
 
-def _copy(path: Path, part: PartFile) -> dict[str, str]:
+def _with_pinned(remote: RemoteFile, pinned: Pinned | None, pin: Pin | None) -> RemoteFile:
+    """Add what the lock knows of a file to its entry.
+
+    Raises
+    ------
+    InputError
+        The two contradict each other.
+    """
+    if pinned is None or pin is None:
+        return remote
+    refresh = f"see which is right; then correct the catalogue, or: python -m curation resolve --refresh {pin.source}"
+    where = f"{pin.lock.path}, key {pin.source}.{pin.file}"
+    for fact in ("size", "md5", "sha256"):
+        catalogue, locked = getattr(remote, fact), getattr(pinned, fact)
+        if catalogue and locked and catalogue != locked:
+            raise InputError(
+                f"the lock and the catalogue disagree about the {fact} of {remote.path}",
+                where=where,
+                expected=f"{catalogue} (the catalogue)",
+                found=str(locked),
+                todo=refresh,
+            )
+    if needs_listing(pinned.address) and pinned.address not in remote.addresses:
+        raise InputError(
+            f"the lock holds {remote.path} from an address that the catalogue no longer has",
+            where=where,
+            expected=" or ".join(remote.addresses),
+            found=pinned.address,
+            todo=refresh,
+        )
+    return dataclasses.replace(
+        remote,
+        size=remote.size or pinned.size,
+        md5=remote.md5 or pinned.md5,
+        sha256=remote.sha256 or pinned.sha256,
+    )
+
+
+def _copy(path: Path, part: PartFile) -> dict[str, Any]:
     part.restart()
     try:
         with path.open("rb") as handle:
+            part.require_room(os.fstat(handle.fileno()).st_size)
             while chunk := handle.read(CHUNK_BYTES):
                 part.write(chunk)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
@@ -101,27 +275,67 @@ def _already_there(remote: RemoteFile, out: Path) -> dict[str, Any] | None:
         provenance: Mapping[str, Any] = json.loads(provenance_path(out).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    if not out.exists() or provenance.get("address") not in remote.addresses:
+    if not out.exists() or not (has_sum(remote) or provenance.get("address") in remote.addresses):
         return None
     found = FileCheck(remote)
     try:
         with out.open("rb") as handle:
             while chunk := handle.read(CHUNK_BYTES):
                 found.take(chunk)
-        found.check()
+        found.check(out)
+        return dict(provenance) if found.sha256 == provenance.get("sha256") else None
     except WrongBytesError:
         return None
-    return dict(provenance) if found.sha256 == provenance.get("sha256") else None
+    finally:
+        found.close()
 
 
-def _wheels_folder(remote: RemoteFile, out: Path) -> Path:
-    """Return sources/.wheels for sources/<source>/<remote.path>; beside any other `out`."""
-    folder, parts = out, Path(remote.path).parts
-    if out.parts[-len(parts) :] != parts:
-        return out.parent / ".wheels"
-    for _ in parts:
-        folder = folder.parent
-    return folder.parent / ".wheels"
+def _taken_back(remote: RemoteFile, out: Path, kept: Path | None) -> dict[str, Any] | None:
+    """Give a kept file its name again, if it is the one that this entry describes."""
+    if kept is None or out.exists() or not kept.exists():
+        return None
+    os.link(kept, out)
+    done = _already_there(remote, out)
+    if done is None:
+        out.unlink()
+    return done
+
+
+def _keep(out: Path, kept: Path | None) -> None:
+    """Give a finished file a second name, which costs no room; file systems without hard links do without."""
+    if kept is None:
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(out, kept)
+    except OSError:
+        return
+
+
+def _kept_path(remote: RemoteFile, out: Path, pin: Pin | None) -> Path | None:
+    """Return sources/.kept/<source>/<path> for sources/<source>/<path>, or None for a file elsewhere."""
+    sources = _sources_folder(remote, out)
+    return sources / KEPT / out.relative_to(sources) if pin is not None and sources is not None else None
+
+
+def _wheels_folder(part: PartFile) -> Path:
+    """Return sources/.wheels; for an `out` elsewhere a folder beside it."""
+    return (_sources_folder(part.remote, part.out) or part.out.parent) / ".wheels"
+
+
+def _sources_folder(remote: RemoteFile, out: Path) -> Path | None:
+    """Return the folder of all sources if `out` is <folder>/<source>/<remote.path>."""
+    parts = Path(remote.path).parts
+    return out.parents[len(parts)] if out.parts[-len(parts) :] == parts and len(out.parts) > len(parts) + 1 else None
+
+
+def _advice(pin: Pin | None) -> str:
+    again = "run the same command again later; if it fails again, correct the addresses or sums in the catalogue"
+    if pin is None:
+        return again
+    refresh = f"python -m curation resolve --refresh {pin.source}"
+    return f"{again}. If its owners replaced the file, and you want the new one: {refresh}"
 
 
 def _description(remote: RemoteFile) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -10,16 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from curation.acquire.file_check import CHUNK_BYTES, FileCheck
-from curation.catalog import RemoteFile
+from curation.acquire.disk import require_free
+from curation.acquire.failures import WrongBytesError
+from curation.acquire.file_check import CHUNK_BYTES, FileCheck, has_sum
+from curation.errors import InputError
+from curation.remote_file import RemoteFile
+from curation.sizes import human_size
 
-
-class GivenUpError(Exception):
-    """An address did not give the file; the next one may. `todo` is advice for the user."""
-
-    def __init__(self, what: str, todo: str = "") -> None:
-        super().__init__(what)
-        self.todo = todo
+# Reading this many bytes of an earlier try takes long enough to say so.
+LARGE_BYTES = 2**30
 
 
 class PartFile:
@@ -47,7 +47,8 @@ class PartFile:
     def _locked(self) -> IO[bytes]:
         """Open the part file and return it once it is locked and still has this name."""
         while True:
-            handle = self.path.open("a+b")
+            # Unbuffered: after kill -9 every byte that was written is there to resume from.
+            handle = self.path.open("a+b", buffering=0)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -62,7 +63,7 @@ class PartFile:
 
     def __exit__(self, *_: object) -> None:
         """Let go of the lock; an empty part is removed, one with bytes is what a later fetch resumes."""
-        self._handle.flush()
+        self._found.close()
         if self.path.exists() and not self.path.stat().st_size:
             self.path.unlink()
             self._state_path.unlink(missing_ok=True)
@@ -78,30 +79,47 @@ class PartFile:
         """Sum of the bytes so far."""
         return self._found.sha256
 
+    def expect(self, remote: RemoteFile) -> None:
+        """Start over with more knowledge of the file, such as the size and sum that a repository lists.
+
+        Bytes that lie there stay until `resume` or `restart` decides about them.
+        """
+        self.remote = remote
+        self._found.close()
+        self._found = FileCheck(remote)
+
     def restart(self) -> None:
         """Forget every byte."""
         self._state_path.unlink(missing_ok=True)
         self._handle.truncate(0)
-        self._found = FileCheck(self.remote)
+        self.expect(self.remote)
 
-    def resume(self, url: str) -> str:
-        """Take up the bytes of an earlier try at `url`; return the validator for If-Range, or "" after a fresh start.
+    def resume(self, url: str) -> str | None:
+        """Take up the bytes of an earlier try, if that is safe.
 
-        Raises
-        ------
-        WrongBytesError
-            The earlier bytes are already too many.
+        Returns
+        -------
+        str or None
+            None after a fresh start. The validator for If-Range where the bytes came from `url`. "" where they came
+            from a mirror, or from a server that names no version: then only the file's checksum proves the joint, so
+            without one the bytes are dropped.
         """
-        state = self._state()
-        n_bytes = os.fstat(self._handle.fileno()).st_size
-        if not n_bytes or state.get("url") != url or not state.get("validator"):
+        self.expect(self.remote)
+        n_bytes, state = os.fstat(self._handle.fileno()).st_size, self._state()
+        validator = str(state.get("validator", "")) if state.get("url") == url else ""
+        if not n_bytes or not (validator or has_sum(self.remote)):
             self.restart()
-            return ""
-        self._found = FileCheck(self.remote)
+            return None
+        if n_bytes >= LARGE_BYTES:
+            print(f"{self.out.name}: reading {human_size(n_bytes)} of an earlier try", file=sys.stderr, flush=True)
         self._handle.seek(0)
-        while chunk := self._handle.read(CHUNK_BYTES):
-            self._found.take(chunk)
-        return str(state["validator"])
+        try:
+            while chunk := self._handle.read(CHUNK_BYTES):
+                self._found.take(chunk)
+        except WrongBytesError:  # already too many
+            self.restart()
+            return None
+        return validator
 
     def remember(self, url: str, validator: str) -> None:
         """Note what a later resume must find unchanged at the server."""
@@ -114,18 +132,38 @@ class PartFile:
             return {}
         return state
 
-    def write(self, chunk: bytes) -> None:
-        """Append bytes; raises `WrongBytesError` beyond the catalogue's size."""
-        self._found.take(chunk)
-        self._handle.write(chunk)
+    def require_room(self, n_bytes: int) -> None:
+        """Raise `InputError` unless the disk has room for so many bytes more."""
+        require_free(self.out.parent, n_bytes, self.out.name)
 
-    def flush(self) -> None:
-        """Hand every byte to the operating system."""
-        self._handle.flush()
+    def write(self, chunk: bytes) -> None:
+        """Append bytes.
+
+        Raises
+        ------
+        WrongBytesError
+            They go beyond the catalogue's size.
+        InputError
+            The disk is full.
+        """
+        self._found.take(chunk)
+        try:
+            view = memoryview(chunk)
+            while view:
+                view = view[self._handle.write(view) :]
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InputError(
+                f"the disk is full: {error.strerror}",
+                where=str(self.path),
+                found=f"{human_size(self.path.stat().st_size)} written",
+                todo="make room and run the same command again; the bytes that are there are kept",
+            ) from None
 
     def check(self) -> None:
         """Raise `WrongBytesError` unless the bytes are the catalogue's file."""
-        self._found.check()
+        self._found.check(self.path)
 
     def commit(self, provenance: Mapping[str, Any]) -> None:
         """Give the file its final name.
@@ -133,7 +171,6 @@ class PartFile:
         Order: an older file goes, then its provenance is replaced, then the new file appears. So at every moment a file
         under the final name has its own provenance beside it.
         """
-        self.flush()
         os.fsync(self._handle.fileno())
         self.out.unlink(missing_ok=True)
         write_atomically(provenance_path(self.out), provenance)

@@ -2,151 +2,133 @@
 
 from __future__ import annotations
 
-import email.utils
-import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Iterator
 
 import requests
-import urllib3.exceptions
 
-from curation.acquire.file_check import CHUNK_BYTES, WrongBytesError
-from curation.acquire.part_file import GivenUpError, PartFile
+from curation.acquire.failures import GivenUpError, TryAgainError, WrongBytesError
+from curation.acquire.file_check import CHUNK_BYTES, proves_its_end
+from curation.acquire.http import Patience, open_answer, persist
+from curation.acquire.part_file import PartFile
+from curation.acquire.progress import Progress
+from curation.sizes import human_size
 
-# Seconds to connect, and between two pieces of the answer.
-TIMEOUT_S = (15.0, 90.0)
-# The only 4xx answers that may be different a moment later
-RETRIED_4XX = (408, 429)
-# A try that brought this much is progress, and the count of tries starts again.
+# A try that brought this much more than any before is progress, and the count of tries starts again.
 PROGRESS_BYTES = 2**22
-
-
-class _TryAgainError(Exception):
-    """A failure that may pass, with the seconds the server asked to wait."""
-
-    def __init__(self, what: str, wait_s: float | None = None) -> None:
-        super().__init__(what)
-        self.wait_s = wait_s
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How often and how long to wait for a server.
-
-    Attributes
-    ----------
-    tries : int
-        Tries in a row without progress.
-    first_wait_s, longest_wait_s : float
-        Waits double from the first to the longest, with up to 25% of jitter. A server that asks for more than the
-        longest wait is given up.
-    sleep : callable
-        Takes seconds.
-    """
-
-    tries: int = 6
-    first_wait_s: float = 1.0
-    longest_wait_s: float = 120.0
-    sleep: Callable[[float], None] = time.sleep
-
-
-def user_agent() -> str:
-    """Return what servers see."""
-    try:
-        version = metadata.version("diverserna")
-    except metadata.PackageNotFoundError:
-        version = "source"
-    return f"DiverseRNA/{version} (+project)"
+# An answer of another size than the catalogue's that is no larger is read, because it may be a message worth showing.
+MESSAGE_BYTES = 2**16
 
 
 def download(url: str, part: PartFile, patience: Patience) -> None:
     """Fill `part` with the bytes at `url` and check them.
 
-    An earlier part of the same address is taken up where it ended if the server still has the same file.
+    The part of an earlier try is taken up where it ended, if the server still has the same file or the catalogue has a
+    checksum that will tell.
 
     Raises
     ------
     GivenUpError
         The address is wrong, the server stays busy, or the bytes are not the file.
+    InputError
+        The disk has no room.
     """
-    failures = 0
-    while True:
-        validator = _resume(part, url)
+    longest = 0
+
+    def attempt() -> None:
+        nonlocal longest
+        validator = part.resume(url)
         before = part.size
         try:
-            _try(url, part, validator)
+            _try(url, part, patience, validator)
             part.check()
-            return
         except WrongBytesError as error:
-            part.restart()  # the bytes of an earlier try may have been the wrong ones: once more from the first byte
+            part.restart()
             if not before:
                 raise GivenUpError(str(error)) from None
-        except _TryAgainError as error:
-            failures = 1 if part.size - before >= PROGRESS_BYTES else failures + 1
-            if failures >= patience.tries:
-                raise GivenUpError(f"{error} ({failures} tries)") from None
-            wait_s = min(patience.first_wait_s * 2 ** (failures - 1), patience.longest_wait_s) * random.uniform(1, 1.25)
-            if error.wait_s is not None and error.wait_s > patience.longest_wait_s:
-                raise GivenUpError(f"{error}; the server asks to wait {error.wait_s:.0f} s") from None
-            patience.sleep(max(wait_s, error.wait_s or 0.0))
+            # The bytes of an earlier try may have been the wrong ones: once more from the first byte.
+            raise TryAgainError(f"{error}; dropping the {human_size(before)} of an earlier try") from None
+        except TryAgainError as error:
+            error.progress = part.size >= longest + PROGRESS_BYTES
+            raise
+        finally:
+            longest = max(longest, before, part.size)
+
+    persist(attempt, patience)
 
 
-def _resume(part: PartFile, url: str) -> str:
-    try:
-        return part.resume(url)
-    except WrongBytesError:
-        part.restart()
-        return ""
-
-
-def _try(url: str, part: PartFile, validator: str) -> None:
+def _try(url: str, part: PartFile, patience: Patience, validator: str | None) -> None:
     """Append what the server sends; return when the answer was complete."""
-    headers = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
-    if validator:
-        headers |= {"Range": f"bytes={part.size}-", "If-Range": validator}
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
-            total = _accept(answer, part, validator)
-            part.remember(url, _validator(answer))
-            for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=False):
-                part.write(chunk)
-    except requests.exceptions.SSLError as error:
-        raise GivenUpError(f"the server's certificate was not accepted: {error}") from None
-    except (requests.exceptions.InvalidURL, requests.exceptions.TooManyRedirects) as error:
-        raise GivenUpError(str(error)) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        raise _TryAgainError(f"the connection failed: {type(error).__name__}: {error}") from None
-    finally:
-        part.flush()
+    headers = {}
+    if validator is not None and part.size != part.remote.size:
+        headers["Range"] = f"bytes={part.size}-"
+        if validator:
+            headers["If-Range"] = validator
+    elif validator is not None:
+        return  # every byte is there; the caller checks them
+    with open_answer("GET", url, patience, headers=headers, accept=(200, 206, 416) if headers else (200,)) as answer:
+        total = _accept(answer, part, validator)
+        known = total if total is not None else part.remote.size
+        part.require_room(known - part.size if known is not None else 0)
+        part.remember(url, _validator(answer))
+        with Progress(part.out.name, known, done=part.size) as progress:
+            for piece in _pieces(answer, patience):
+                part.write(piece)
+                progress.add(len(piece))
     if total is not None and part.size < total:
-        raise _TryAgainError(f"the answer ended after {part.size:,} of {total:,} bytes")
+        raise TryAgainError(f"the answer ended after {part.size:,} of {total:,} bytes")
 
 
-def _accept(answer: requests.Response, part: PartFile, validator: str) -> int | None:
+def _pieces(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
+    """Yield what arrives, when it arrives; raise `TryAgainError` for a transfer that only drips."""
+    begun, n_bytes = time.monotonic(), 0
+    while piece := answer.raw.read1(CHUNK_BYTES, decode_content=False):
+        yield piece
+        n_bytes += len(piece)
+        seconds = time.monotonic() - begun
+        if seconds >= patience.slow_s:
+            if n_bytes < patience.slowest_bytes_per_s * seconds:
+                raise TryAgainError(f"only {n_bytes:,} bytes arrived in {seconds:.0f} s")
+            begun, n_bytes = time.monotonic(), 0
+
+
+def _accept(answer: requests.Response, part: PartFile, validator: str | None) -> int | None:
     """Check status and headers; return the size of the whole file, if the server states it."""
-    status = answer.status_code
-    if status in RETRIED_4XX or status >= 500:
-        raise _TryAgainError(f"the server answered {status}", _retry_after(answer))
-    if status == 416 and validator:
+    if answer.status_code == 416:
         raise WrongBytesError("the server has fewer bytes than an earlier try got")
-    if status not in (200, 206):
-        raise GivenUpError(f"the server answered {status}; only 200 and 206 carry a file")
     kind = answer.headers.get("Content-Type", "").split(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         raise GivenUpError("the server sent an HTML page instead of the file")
     coding = answer.headers.get("Content-Encoding", "identity").lower()
     if coding != "identity" and not part.out.name.endswith((".gz", ".tgz")):
         raise GivenUpError(f"the server re-coded the file ({coding}) although it was asked not to")
-    length = answer.headers.get("Content-Length")
-    if status == 200:
-        part.restart()  # the server ignored the range, or has another file by now
-        return int(length) if length else None
+    if answer.status_code == 200:
+        if part.size:
+            part.restart()  # the server ignored the range, or has another file by now
+        length = answer.headers.get("Content-Length", "")
+        total = int(length) if length.isdigit() else None
+    else:
+        total = _total_of_range(answer, part, validator)
+    if total is not None and part.remote.size is not None and total != part.remote.size and total > MESSAGE_BYTES:
+        raise WrongBytesError(f"the server's file has {total:,} bytes, the catalogue says {part.remote.size:,}")
+    chunked = "chunked" in answer.headers.get("Transfer-Encoding", "").lower()
+    if total is None and not chunked and not proves_its_end(part.remote):
+        raise GivenUpError(
+            "the server does not say how long the file is, so a broken transfer would pass for the whole of it",
+            todo="add the file's size or a checksum to the catalogue",
+        )
+    return total
+
+
+def _total_of_range(answer: requests.Response, part: PartFile, validator: str | None) -> int | None:
+    """Check that a partial answer continues the part; return the size of the whole file, if stated."""
     span, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-    if not validator or span.split("-")[0] != str(part.size):
+    if validator is None or span.split("-")[0] != str(part.size):
         part.restart()
-        raise _TryAgainError(f"the server sent another range than asked for ({span or 'none stated'})")
+        raise TryAgainError(f"the server sent another range than asked for ({span or 'none stated'})")
+    if validator and _validator(answer) not in ("", validator):
+        part.restart()
+        raise TryAgainError("the server continued another version of the file, although it was asked not to")
     return int(total) if total.isdigit() else None
 
 
@@ -154,14 +136,3 @@ def _validator(answer: requests.Response) -> str:
     """Return what identifies this version of the file: a strong ETag (weak ones cannot guard a range) or its date."""
     etag = answer.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
-
-
-def _retry_after(answer: requests.Response) -> float | None:
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import subprocess
@@ -12,14 +11,16 @@ import zipfile
 from pathlib import Path
 
 from curation.acquire.addresses import WheelAddress
-from curation.acquire.file_check import CHUNK_BYTES
-from curation.acquire.part_file import GivenUpError, PartFile
+from curation.acquire.failures import GivenUpError
+from curation.acquire.member_copy import DamagedArchiveError
+from curation.acquire.part_file import PartFile
+from curation.acquire.zip_members import copy_from_zip
 
 # Lines of pip's message that are shown
 PIP_LINES = 6
 
 
-def extract_member(address: WheelAddress, part: PartFile, wheels: Path) -> dict[str, str]:
+def extract_member(address: WheelAddress, part: PartFile, wheels: Path, *, offline: bool = False) -> dict[str, str]:
     """Fill `part` with the member, out of the cached wheel or one that pip downloads.
 
     Parameters
@@ -30,6 +31,8 @@ def extract_member(address: WheelAddress, part: PartFile, wheels: Path) -> dict[
         Receives the bytes.
     wheels : Path
         Folder of downloaded wheels; created if need be. Processes may share it.
+    offline : bool
+        Use a cached wheel only.
 
     Returns
     -------
@@ -41,7 +44,10 @@ def extract_member(address: WheelAddress, part: PartFile, wheels: Path) -> dict[
     GivenUpError
         pip failed, the wheel is not the one in the catalogue, or it has no such member.
     """
-    wheel = _cached(address, wheels, part.remote.wheel_sha256) or _download(address, wheels)
+    wheel = _cached(address, wheels, part.remote.wheel_sha256)
+    if wheel is None and offline:
+        raise GivenUpError("the wheel is not cached, and no index is asked (--offline)")
+    wheel = wheel or _download(address, wheels)
     sha256 = _sha256(wheel)
     expected = part.remote.wheel_sha256
     if expected and sha256 != expected:
@@ -53,24 +59,11 @@ def extract_member(address: WheelAddress, part: PartFile, wheels: Path) -> dict[
     part.restart()
     try:
         with zipfile.ZipFile(wheel) as archive:
-            _copy_member(archive, address.member, wheel.name, part)
-    except zipfile.BadZipFile as error:
+            copy_from_zip(archive, address.member, part)
+    except (zipfile.BadZipFile, DamagedArchiveError) as error:
         wheel.unlink()
         raise GivenUpError(f"the wheel {wheel.name} is damaged: {error}") from None
     return {"wheel": wheel.name, "wheel_sha256": sha256}
-
-
-def _copy_member(archive: zipfile.ZipFile, member: str, wheel: str, part: PartFile) -> None:
-    names = archive.namelist()
-    if member not in names:
-        close = difflib.get_close_matches(member, names, n=3, cutoff=0.4)
-        raise GivenUpError(
-            f"the wheel {wheel} has no member {member!r}",
-            todo=f"the nearest names are {', '.join(close)}" if close else f"it holds {len(names)} other files",
-        )
-    with archive.open(member) as handle:
-        while chunk := handle.read(CHUNK_BYTES):
-            part.write(chunk)
 
 
 def _cached(address: WheelAddress, wheels: Path, expected: str | None) -> Path | None:

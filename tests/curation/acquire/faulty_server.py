@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,12 +13,14 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One wrong answer: another status, body or header, or a body cut after some bytes."""
+    """One wrong answer: another status, body or header, a body cut after some bytes or sent in drips, or no length."""
 
     status: int = 200
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut_after: int | None = None
+    drip: tuple[int, float] | None = None
+    no_length: bool = False
 
 
 @dataclass(kw_only=True)
@@ -62,19 +65,23 @@ class _Handler(BaseHTTPRequestHandler):
         fault = served.faults.pop(0) if served.faults else Fault()
         body, status, headers = served.body if fault.body is None else fault.body, fault.status, dict(fault.headers)
         asked = self.headers.get("Range")
-        unchanged = self.headers.get("If-Range") == served.etag
+        unchanged = self.headers.get("If-Range", served.etag) == served.etag
         if asked and unchanged and not served.ignore_range and status == 200 and fault.body is None:
             start = int(asked.removeprefix("bytes=").split("-")[0])
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
             body, status = body[start:], 206
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), "ETag": served.etag, **headers}.items():
+        length = {} if fault.no_length else {"Content-Length": str(len(body))}
+        for name, value in {**length, "ETag": served.etag, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         sent = body if fault.cut_after is None else body[: fault.cut_after]
-        served.bytes_sent += len(sent)
+        n_bytes, pause_s = fault.drip or (max(len(sent), 1), 0.0)
         with suppress(ConnectionError):  # the client may hang up as soon as it knows enough
-            self.wfile.write(sent)
+            for start in range(0, len(sent), n_bytes):
+                self.wfile.write(sent[start : start + n_bytes])
+                served.bytes_sent += len(sent[start : start + n_bytes])
+                time.sleep(pause_s)
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -6,19 +6,23 @@ import fcntl
 import gzip
 import hashlib
 import importlib.util
+import io
 import json
+import shutil
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from curation.acquire.fetch import fetch
-from curation.acquire.web import Patience
+from curation.acquire.http import Patience
 from curation.catalog import RemoteFile
 from curation.errors import InputError
 
@@ -163,7 +167,7 @@ def test_an_answer_that_is_no_file_is_final_and_leaves_nothing(
         ({"sha256": "0" * 64}, f"sha256 {SHA256}, the catalogue says 0000"),
         ({"sha256": None, "md5": "0" * 32}, f"md5 {MD5}, the catalogue says 0000"),
         ({"size": len(BODY) + 1, "sha256": None}, f"{len(BODY):,} bytes, the catalogue says {len(BODY) + 1:,}"),
-        ({"size": len(BODY) - 1, "sha256": None}, f"more than {len(BODY) - 1:,} bytes"),
+        ({"size": len(BODY) - 1, "sha256": None}, f"the catalogue says {len(BODY) - 1:,}"),
         (
             {"sha256": None, "refused_md5": {MD5: "normalised values"}},
             "a file that must not be used: normalised values",
@@ -288,9 +292,126 @@ def test_bytes_of_one_mirror_are_never_continued_from_another(server: Any, tmp_p
 def test_the_message_has_the_reason_of_every_address(server: Any, tmp_path: Path, patience: Patience) -> None:
     server.serve("/old", b"x" * len(BODY))
     text = refusal(remote(server.url("/gone"), server.url("/old")), tmp_path / "study.bin", patience)
-    assert f"{server.url('/gone')}: the server answered 404" in text
+    assert f"{server.url('/gone')}: 127.0.0.1 answered 404" in text
     assert f"{server.url('/old')}: sha256" in text
     assert f"sha256 {SHA256}" in text
+
+
+def test_a_mirror_continues_the_bytes_of_another_where_a_checksum_proves_the_joint(server: Any, tmp_path: Path) -> None:
+    server.serve("/cut", BODY, *[Fault(cut_after=1_000_000)] * 9)
+    mirror = server.serve("/mirror", BODY, etag='"other"')
+    out = tmp_path / "study.bin"
+    fetch(remote(server.url("/cut"), server.url("/mirror")), out, patience=Patience(tries=1))
+    assert out.read_bytes() == BODY
+    assert [request.get("Range") for request in mirror.requests] == ["bytes=1000000-"]
+    assert "If-Range" not in mirror.requests[0]
+    assert mirror.bytes_sent == len(BODY) - 1_000_000
+
+
+def test_a_mirror_is_asked_for_all_of_it_where_the_other_bytes_were_wrong(
+    server: Any, tmp_path: Path, patience: Patience
+) -> None:
+    server.serve("/cut", b"x" * len(BODY), *[Fault(cut_after=1_000_000)] * 3)
+    mirror = server.serve("/mirror", BODY)
+    out = tmp_path / "study.bin"
+    fetch(remote(server.url("/cut"), server.url("/mirror")), out, patience=patience)
+    assert out.read_bytes() == BODY
+    assert [request.get("Range") for request in mirror.requests] == ["bytes=3000000-", None]
+
+
+def test_a_server_that_continues_another_version_is_asked_again_from_the_first_byte(
+    server: Any, tmp_path: Path, patience: Patience
+) -> None:
+    headers = {"Content-Range": f"bytes 1000000-{len(BODY) - 1}/{len(BODY)}", "ETag": '"v2"'}
+    other = Fault(status=206, body=b"x" * (len(BODY) - 1_000_000), headers=headers)
+    server.serve("/a", BODY, Fault(cut_after=1_000_000), other)
+    out = tmp_path / "study.bin"
+    fetch(no_checksum(server.url("/a")), out, patience=patience)
+    assert out.read_bytes() == BODY
+
+
+def test_a_part_that_holds_every_byte_costs_no_request(server: Any, tmp_path: Path, patience: Patience) -> None:
+    served = server.serve("/a", BODY)
+    out = tmp_path / "study.bin"
+    (tmp_path / "study.bin.part").write_bytes(BODY)
+    fetch(remote(server.url("/a")), out, patience=patience)
+    assert out.read_bytes() == BODY
+    assert served.requests == []
+
+
+def test_a_full_disk_is_said_before_the_first_byte(
+    server: Any, tmp_path: Path, patience: Patience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = server.serve("/a", BODY)
+    usage = shutil.disk_usage(tmp_path)._replace(free=2**26 + len(BODY) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    text = refusal(remote(server.url("/a")), tmp_path / "study.bin", patience)
+    assert "no room for study.bin" in text
+    assert "3.15 MB free" in text
+    assert len(served.requests) == 1  # a disk is no fault of the server, so no other try
+    assert list(tmp_path.iterdir()) == []
+
+
+def _hdf5(libver: str) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=libver) as file:
+        file["X"] = np.arange(1000)
+    return buffer.getvalue()
+
+
+def _zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("counts.mtx", b"1 1 3")
+    return buffer.getvalue()
+
+
+WHOLE = {
+    "study.csv.gz": gzip.compress(bytes(10_000)) + gzip.compress(BODY[:5000]),
+    "study.h5ad": _hdf5("earliest"),
+    "study.h5": _hdf5("latest"),
+    "study.zip": _zip(),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_that_was_cut_before_it_was_served_is_refused_by_its_own_end(
+    server: Any, tmp_path: Path, patience: Patience, name: str
+) -> None:
+    body = WHOLE[name]
+    server.serve("/whole", body)
+    fetch(no_checksum(server.url("/whole"), path=name), tmp_path / name, patience=patience)
+    (tmp_path / name).unlink()
+    (tmp_path / f"{name}.provenance.json").unlink()
+    server.serve("/cut", body[:-1])
+    text = refusal(no_checksum(server.url("/cut"), path=name), tmp_path / name, patience)
+    assert "is not whole" in text or "is cut" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gzip_file_whose_second_member_is_cut_is_refused(server: Any, tmp_path: Path, patience: Patience) -> None:
+    body = gzip.compress(BODY[:1000]) + gzip.compress(BODY)[:5000]
+    server.serve("/cut", body)
+    assert "stops before its end" in refusal(no_checksum(server.url("/cut"), path="a.gz"), tmp_path / "a.gz", patience)
+
+
+def test_a_text_of_unknown_length_is_not_taken(server: Any, tmp_path: Path, patience: Patience) -> None:
+    server.serve("/a", BODY, Fault(no_length=True), Fault(no_length=True))
+    text = refusal(no_checksum(server.url("/a")), tmp_path / "study.bin", patience)
+    assert "does not say how long the file is" in text
+    fetch(remote(server.url("/a")), tmp_path / "study.bin", patience=patience)
+    assert (tmp_path / "study.bin").read_bytes() == BODY
+
+
+def test_a_transfer_that_only_drips_is_broken_off_and_continued(server: Any, tmp_path: Path) -> None:
+    served = server.serve("/a", BODY, Fault(drip=(1000, 0.05)))
+    out = tmp_path / "study.bin"
+    fetch(
+        remote(server.url("/a")), out, patience=Patience(slowest_bytes_per_s=100_000, slow_s=0.3, sleep=lambda s: None)
+    )
+    assert out.read_bytes() == BODY
+    assert len(served.requests) == 2
+    assert int(served.requests[1]["Range"].removeprefix("bytes=").rstrip("-")) >= 5000
 
 
 def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, patience: Patience) -> None:

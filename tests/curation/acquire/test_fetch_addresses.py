@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from curation.acquire.addresses import LocalAddress, WebAddress, WheelAddress, parse_address
 from curation.acquire.fetch import fetch
 from curation.catalog import RemoteFile
 from curation.errors import InputError
@@ -122,15 +121,7 @@ def test_a_version_that_the_index_lacks_shows_what_pip_said(wheel: Path, tmp_pat
     assert list((tmp_path / "sources/.wheels").iterdir()) == []
 
 
-@pytest.mark.parametrize("address", ["simulate:screen", "gdc:program=TCGA", "cellxgene:x", "ftp://x", "pypi:toy"])
-def test_an_address_without_a_resolver_is_an_error_of_the_user(tmp_path: Path, address: str) -> None:
+@pytest.mark.parametrize("address", ["simulate:screen", "ftp://x", "pypi:toy"])
+def test_an_address_that_cannot_be_fetched_is_an_error_of_the_user(tmp_path: Path, address: str) -> None:
     assert address in refusal(remote(address), tmp_path / "study.bin")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_addresses_are_parsed_by_their_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DIVERSERNA_DATA", raising=False)
-    assert parse_address("https://x.org/a?b=c#d") == WebAddress(url="https://x.org/a?b=c#d")
-    assert parse_address("file:$DIVERSERNA_DATA/a") == LocalAddress(path=Path("../shared/data/a"))
-    member = WheelAddress(package="rna-norm", version="2.2.0", member="rnanorm/files/a.csv.gz")
-    assert parse_address("pypi:rna-norm==2.2.0#rnanorm/files/a.csv.gz") == member
