@@ -155,6 +155,8 @@ class _Filling:
         """Return a listed file's urls and version: from the lock, or else from the repository's API."""
         if self.pinned is not None and self.pinned.urls and self.pinned.address == text:
             return self.pinned.urls, self.pinned.note
+        if self.pinned is not None:
+            raise GivenUpError("not looked up, because the lock holds the file from another address")
         from curation.acquire.listings import locate
 
         listed = locate(address, self.patience)
@@ -191,10 +193,7 @@ class _Filling:
     def _listing_path(self) -> Path:
         """Return where the listing of a set of files is pinned: beside the lock, or beside the file without one."""
         out = self.part.out
-        if self.pin is None:
-            return out.with_name(f"{out.stem}.listing.tsv")
-        name = ".".join(Path(self.pin.file).with_suffix("").parts)
-        return self.pin.lock.path.with_suffix("") / f"{self.pin.source}.{name}.tsv"
+        return self.pin.listing if self.pin is not None else out.with_name(f"{out.stem}.listing.tsv")
 
     def pin_result(self, text: str, part: PartFile) -> None:
         """Pin what the catalogue does not say: the url that an API gave, and the sha256."""

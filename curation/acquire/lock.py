@@ -138,6 +138,12 @@ class Pin:
     source: str
     file: str
 
+    @property
+    def listing(self) -> Path:
+        """Where the listing of a set of files is pinned, for thousands of entries are slow as YAML."""
+        name = ".".join(Path(self.file).with_suffix("").parts)
+        return self.lock.path.with_suffix("") / f"{self.source}.{name}.tsv"
+
     def get(self) -> Pinned | None:
         """Return what is pinned, or None."""
         return self.lock.get(self.source, self.file)

@@ -60,8 +60,7 @@ class SourceFile:
         """Where the listing of a `gdc:` address is pinned; None for any other file."""
         if not any(address.startswith("gdc:") for address in self.remote.addresses):
             return None
-        name = ".".join(Path(self.remote.path).with_suffix("").parts)
-        return self.pin.lock.path.with_suffix("") / f"{self.source}.{name}.tsv"
+        return self.pin.listing
 
     @property
     def size(self) -> int | None:
@@ -70,7 +69,9 @@ class SourceFile:
         return self.remote.size or (pinned.size if pinned else None)
 
 
-def source_files(plan: Plan, folder: Path, lock: SourcesLock, only: Sequence[str] = ()) -> tuple[SourceFile, ...]:
+def source_files(
+    plan: Plan, folder: Path, lock: SourcesLock, only: Sequence[str] = (), *, whole: bool = False
+) -> tuple[SourceFile, ...]:
     """Return the files that a plan fetches, in the plan's order; simulated studies have none.
 
     Parameters
@@ -81,21 +82,34 @@ def source_files(plan: Plan, folder: Path, lock: SourcesLock, only: Sequence[str
     lock : SourcesLock
     only : sequence of str
         Names of sources; all if empty.
+    whole : bool
+        Every source of the plan's sheets, not only those that it needs.
 
     Raises
     ------
     InputError
         The plan has no source of such a name.
     """
+    sources = _all_sources(plan) if whole else _needed_sources(plan)
     for name in only:
         if name not in plan.sources:
             raise InputError(f"no source {name!r} in this config", where="--only", todo=nearest(name, plan.sources))
     return tuple(
-        SourceFile(source=source, remote=remote, path=folder / source / path, pin=lock.pin(source, path))
-        for source, files in plan.sources.items()
-        if source not in plan.simulated and (not only or source in only)
-        for path, remote in files.items()
+        SourceFile(source=source, remote=remote, path=folder / source / remote.path, pin=lock.pin(source, remote.path))
+        for source, files in sources.items()
+        if not only or source in only
+        for remote in files
     )
+
+
+def _needed_sources(plan: Plan) -> dict[str, tuple[RemoteFile, ...]]:
+    return {name: tuple(files.values()) for name, files in plan.sources.items() if name not in plan.simulated}
+
+
+def _all_sources(plan: Plan) -> dict[str, tuple[RemoteFile, ...]]:
+    from curation.sources import chosen_sources
+
+    return {source.name: source.on_disk for source in chosen_sources(plan, whole=True)}
 
 
 def host_load(remote: RemoteFile) -> tuple[str, int]:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from curation.acquire import host_limits
+from curation.acquire.host_limits import HostLimit
+
 
 def _loopback() -> ModuleType:
     """Load what tests hold of the server; they import it as `loopback`."""
@@ -34,6 +37,7 @@ def running_internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     running = loopback.Internet(tmp_path_factory.mktemp("internet"))
     yield running
     running.close()
+    assert "Traceback" not in running.printed, running.printed
 
 
 @pytest.fixture
@@ -43,3 +47,10 @@ def internet(running_internet: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in running_internet.env().items():
         monkeypatch.setenv(name, value)
     return running_internet
+
+
+@pytest.fixture
+def no_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests to one host follow each other at once; the caps on connections stay."""
+    limits = {name: HostLimit(parallel=limit.parallel, interval_s=0) for name, limit in host_limits.LIMITS.items()}
+    monkeypatch.setattr(host_limits, "LIMITS", limits)

@@ -137,3 +137,47 @@ def test_offline_takes_a_local_file_and_asks_no_server(origin: Path, out: Path, 
     assert "not asked (--offline)" in error.value.found
     fetch(entry(origin), out, pin=pin, offline=True)
     assert out.read_bytes() == BODY
+
+
+def test_a_locked_build_looks_nothing_up_again(internet: Any, no_intervals: None, out: Path, pin: Pin) -> None:
+    internet.zenodo(13350497, {"counts.tsv": BODY})
+    file = RemoteFile(path="tables/counts.tsv", addresses=("zenodo:13350497/counts.tsv",))
+    fetch(file, out, pin=pin)
+    record = "https://zenodo.org/api/records/13350497"
+    assert len(internet.requests(record)) == 1
+    pinned = pin.get()
+    assert pinned is not None
+    assert pinned.urls == (f"{record}/files/counts.tsv/content",)
+    assert (pinned.size, pinned.sha256) == (len(BODY), SHA256)
+    out.unlink()
+    (out.parents[2] / ".kept/toy/tables/counts.tsv").unlink()
+    internet.zenodo(13350497, {"counts.tsv": b"a new version"})
+    internet.serve(f"{record}/files/counts.tsv/content", BODY)
+    fetch(file, out, pin=pin)
+    assert out.read_bytes() == BODY
+    assert len(internet.requests(record)) == 1
+
+
+def test_a_locked_build_does_not_look_up_a_second_address(
+    internet: Any, no_intervals: None, origin: Path, out: Path, pin: Pin
+) -> None:
+    fetch(entry(origin), out, pin=pin)
+    remove(out)
+    (out.parents[2] / ".kept/toy/tables/counts.tsv").unlink()
+    origin.unlink()
+    file = RemoteFile(path="tables/counts.tsv", addresses=(f"file:{origin}", "zenodo:13350497/counts.tsv"))
+    with pytest.raises(InputError) as error:
+        fetch(file, out, pin=pin)
+    assert "not looked up, because the lock holds the file from another address" in error.value.found
+    assert internet.requests() == []
+
+
+def test_a_repository_that_lists_another_file_than_the_catalogue_is_not_downloaded_from(
+    internet: Any, no_intervals: None, out: Path, pin: Pin
+) -> None:
+    internet.zenodo(13350497, {"counts.tsv": b"a new version"})
+    file = RemoteFile(path="tables/counts.tsv", addresses=("zenodo:13350497/counts.tsv",), size=len(BODY))
+    with pytest.raises(InputError) as error:
+        fetch(file, out, pin=pin)
+    assert "lists another file by this name: size 13" in error.value.found
+    assert [request["target"] for request in internet.requests()] == ["/api/records/13350497"]

@@ -228,7 +228,7 @@ class Connection:
             answer = Answer(body=served.body, etag=served.etag, headers=served.headers)
         else:
             answer = play(world, request)
-            if answer is None and request.host not in world.hosts and request.not is_played(host):
+            if answer is None and request.host not in world.hosts and not is_played(request.host):
                 world.unknown.append(request.host)
                 return Answer(status=502)
             if answer is None:
@@ -374,7 +374,7 @@ class Transfer:
 def _changed(answer: Answer, fault: dict[str, Any]) -> Answer:
     """Return the answer with the bytes and the name of the version that a fault asks for."""
     body, etag = answer.body, answer.etag
-    if fault.get("corrupt") or fault.get("other_version"):
+    if body.size and (fault.get("corrupt") or fault.get("other_version")):
         content = bytearray(body.read())
         content[len(content) // 2] ^= 0xFF
         if fault.get("other_version"):
