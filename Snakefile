@@ -26,6 +26,7 @@ rule all:
     input:
         products("report"),
         products("tables"),
+        products("notice"),
 
 
 rule sources:

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from curation.catalog_check import check_alternatives, check_do_not_use, check_files
 from curation.errors import InputError
-from curation.remote_file import Annotation, RemoteFile
+from curation.remote_file import Annotation, Reference, RemoteFile
 from curation.schema_check import check, load_yaml, nearest, with_defaults
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Obs",
     "ObsSource",
     "Part",
+    "Reference",
     "RemoteFile",
     "SampleFilter",
     "Study",
@@ -57,7 +59,10 @@ class ObsSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Obs:
-    """Where the columns of a store come from; None for a column that the study does not record."""
+    """Where the columns of a store come from; None for a column that the study does not record.
+
+    `guide` is a fact about the source that no store has a column for.
+    """
 
     batch: ObsSource | None = None
     perturbation: ObsSource | None = None
@@ -65,6 +70,7 @@ class Obs:
     cell_line: ObsSource | None = None
     donor: ObsSource | None = None
     tissue: ObsSource | None = None
+    guide: ObsSource | None = None
     control_labels: tuple[str, ...] = ()
 
     @property
@@ -73,7 +79,7 @@ class Obs:
         found = {
             entry.name: getattr(self, entry.name)
             for entry in dataclasses.fields(self)
-            if entry.name != "control_labels"
+            if entry.name not in ("control_labels", "guide")
         }
         return {name: source for name, source in found.items() if source is not None}
 
@@ -157,7 +163,11 @@ class Study:
 
     def to_json(self) -> str:
         """Return every field as one line of JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        fields = dataclasses.asdict(self)
+        fields["files"] = {path: file.to_mapping() for path, file in self.files.items()}
+        if self.obs.guide is None:
+            del fields["obs"]["guide"]
+        return json.dumps(fields, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Study:
@@ -189,18 +199,27 @@ class Study:
         return cls(**{**fields, **built})
 
     def for_curation(self) -> Study:
-        """Return the study without the prose, so that a better note does not curate it again."""
+        """Return the study without what no store shows, so that a better note does not curate it again."""
         return dataclasses.replace(
-            self, title="", citation={}, licence="", alternatives=(), do_not_use=(), notes="", status={}
+            self,
+            title="",
+            citation={},
+            licence="",
+            obs=dataclasses.replace(self.obs, guide=None),
+            alternatives=(),
+            do_not_use=(),
+            notes="",
+            status={},
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """All studies and gene tables of some sheets, by name."""
+    """All studies, gene tables and reference tables of some sheets, by name."""
 
     studies: Mapping[str, Study]
     annotation: Mapping[str, Annotation]
+    references: Mapping[str, Reference] = field(default_factory=dict)
 
 
 def read_catalog(paths: Iterable[Path]) -> Catalog:
@@ -218,20 +237,23 @@ def read_catalog(paths: Iterable[Path]) -> Catalog:
     """
     studies: dict[str, Study] = {}
     tables: dict[str, tuple[Path, dict[str, Any]]] = {}
+    references: dict[str, Reference] = {}
     for path in paths:
         sheet = load_yaml(path)
         check(sheet, _schema(), where=str(path))
         sheet = with_defaults(sheet, _schema())
         for name, entry in sheet.get("studies", {}).items():
-            _refuse_repeated(name, studies, path)
+            _refuse_repeated(name, {**studies, **tables, **references}, path)
             studies[name] = Study.from_mapping({**entry, "name": name})
             _check_study(studies[name], where=f"{path}, key studies.{name}")
         for name, entry in sheet.get("annotation", {}).items():
-            _refuse_repeated(name, tables, path)
+            _refuse_repeated(name, {**studies, **tables, **references}, path)
             tables[name] = (path, entry)
-    for name in tables:
-        _refuse_repeated(name, studies, tables[name][0])
-    return Catalog(studies=studies, annotation={name: _annotation(name, tables) for name in tables})
+        for name, entry in sheet.get("references", {}).items():
+            _refuse_repeated(name, {**studies, **tables, **references}, path)
+            references[name] = _reference(name, entry, where=f"{path}, key references.{name}")
+    annotation = {name: _annotation(name, tables) for name in tables}
+    return Catalog(studies=studies, annotation=annotation, references=references)
 
 
 @cache
@@ -255,15 +277,33 @@ def _annotation(name: str, tables: Mapping[str, tuple[Path, dict[str, Any]]]) ->
             expected="the name of an entry with format hgnc_tsv, or null",
             todo=nearest(hgnc, of_hgnc),
         )
-    ((file_path, file_entry),) = entry["files"].items()
+    files = _files(entry["files"])
+    check_files(files, where=f"{path}, key annotation.{name}")
+    check_alternatives(entry["alternatives"], where=f"{path}, key annotation.{name}")
     return Annotation(
         name=name,
         format=entry["format"],
         licence=entry["licence"],
-        file=RemoteFile.from_mapping({**file_entry, "path": file_path}),
+        file=next(iter(files.values())),
         hgnc=_annotation(hgnc, tables) if hgnc is not None else None,
         notes=entry["notes"],
+        title=entry["title"],
+        citation=entry.get("citation", {}),
+        alternatives=tuple(entry["alternatives"]),
+        status=entry.get("status", {}),
     )
+
+
+def _reference(name: str, entry: Mapping[str, Any], *, where: str) -> Reference:
+    built = {"files": _files(entry["files"]), "alternatives": tuple(entry["alternatives"])}
+    reference = Reference(**{**entry, **built, "name": name})
+    check_files(reference.files, where=where)
+    check_alternatives(reference.alternatives, where=where)
+    return reference
+
+
+def _files(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, RemoteFile]:
+    return {path: RemoteFile.from_mapping({**entry, "path": path}) for path, entry in entries.items()}
 
 
 def _refuse_repeated(name: str, known: Iterable[str], path: Path) -> None:
@@ -271,13 +311,16 @@ def _refuse_repeated(name: str, known: Iterable[str], path: Path) -> None:
         raise InputError(
             f"the name {name!r} is used twice",
             where=str(path),
-            expected="a name that no other study or annotation entry of the loaded sheets has",
+            expected="a name that no other study, annotation or reference of the loaded sheets has",
             todo="rename one of the two entries",
         )
 
 
 def _check_study(study: Study, *, where: str) -> None:
     """Check what a schema cannot say."""
+    check_files(study.files, where=where, simulated=study.simulated)
+    check_alternatives(study.alternatives, where=where)
+    check_do_not_use(study.files, study.do_not_use, where=where)
     names = [part.name for part in study.parts]
     if len(set(names)) < len(names):
         raise InputError("two parts have the same name", where=f"{where}.parts", found=", ".join(names))

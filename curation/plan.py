@@ -13,7 +13,6 @@ from typing import Any
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
-from curation.readers import READERS
 from curation.recipe import Recipe
 from curation.schema_check import nearest
 from curation.variants import Variant, expand_variants, refuse_held_out
@@ -47,6 +46,8 @@ class Plan:
         Study -> store column that its evaluation predicts.
     selected_models : tuple of str
         `select.models`, for variants that name no models of their own.
+    references : tuple of str
+        `select.references`: reference tables to fetch, which no step reads yet.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Plan:
     evaluation: Mapping[str, str]
     evaluation_labels: Mapping[str, str]
     selected_models: tuple[str, ...]
+    references: tuple[str, ...] = ()
 
     @cached_property
     def training_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -99,9 +101,10 @@ class Plan:
 
     @cached_property
     def sources(self) -> dict[str, dict[str, RemoteFile]]:
-        """Source (study or annotation entry) -> path below sources/<source>/ -> file, for all that the plan needs."""
+        """Source (study, annotation, reference) -> path below sources/<source>/ -> file, for all that is needed."""
         needed = {name: dict(self.catalog.studies[name].files) for name in self.studies}
-        return needed | {table.name: {table.file.path: table.file} for table in self.annotations}
+        needed |= {table.name: {table.file.path: table.file} for table in self.annotations}
+        return needed | {name: dict(self.catalog.references[name].files) for name in self.references}
 
     @cached_property
     def simulated(self) -> tuple[str, ...]:
@@ -110,6 +113,9 @@ class Plan:
 
     def obstacles(self) -> tuple[str, ...]:
         """Return what this release cannot build of the plan, one sentence each."""
+        # the readers import polars and pandas, which a download needs neither the time nor the memory for
+        from curation.readers import READERS
+
         found = []
         for name in self.studies:
             study = self.catalog.studies[name]
@@ -138,8 +144,8 @@ class Plan:
         return json.dumps(self.catalog.studies[study].simulation, sort_keys=True)
 
     def annotation_json(self) -> str:
-        """Return `--annotation` of `curation genes`."""
-        return self.annotation.to_json()
+        """Return `--annotation` of `curation genes`: without citations, which do not decide the axis."""
+        return self.annotation.for_axis().to_json()
 
     def recipe_json(self, recipe: str) -> str:
         """Return `--recipe` of `curation curate`."""
@@ -218,6 +224,8 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
     for i, name in enumerate(select["variants"]):
         _known(name, variants, "variant", f"select.variants[{i}]")
     chosen = {name: variants[name] for name in select["variants"]}
+    for i, name in enumerate(select["references"]):
+        _known(name, catalog.references, "reference", f"select.references[{i}]")
     evaluation = settings["evaluation"]
     _check_evaluation(evaluation, catalog.studies, recipes)
     for i, name in enumerate(select["studies_for_evaluation"]):
@@ -245,6 +253,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         evaluation=selected,
         evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},
         selected_models=tuple(select["models"]),
+        references=tuple(select["references"]),
     )
 
 

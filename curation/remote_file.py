@@ -23,7 +23,10 @@ class RemoteFile:
     archive, member : str or None
         Path of another file of the same source, and the name inside it that this file is.
     size : int or None
-        Bytes.
+        Bytes; of the member, not of its archive. The sums are the member's too.
+    size_about : int or None
+        Bytes to expect where `size` is not known; for a `gdc:` address, of all files that the receipt lists. Nothing is
+        checked against it.
     md5, sha256 : str or None
         Sums of the file, lower-case hex.
     wheel_sha256 : str or None
@@ -40,6 +43,7 @@ class RemoteFile:
     archive: str | None = None
     member: str | None = None
     size: int | None = None
+    size_about: int | None = None
     md5: str | None = None
     sha256: str | None = None
     wheel_sha256: str | None = None
@@ -49,7 +53,11 @@ class RemoteFile:
 
     def to_json(self) -> str:
         """Return every field as one line of JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(self.to_mapping(), sort_keys=True)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the fields; those that few files have only where they are set."""
+        return _without_unset(dataclasses.asdict(self), "archive", "member", "size_about")
 
     @classmethod
     def from_mapping(cls, fields: Mapping[str, Any]) -> RemoteFile:
@@ -72,14 +80,27 @@ class Annotation:
     file: RemoteFile
     hgnc: Annotation | None = None
     notes: str = ""
+    title: str = ""
+    citation: Mapping[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Mapping[str, Any], ...] = ()
+    status: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, sources: Path) -> Path:
         """Return where the file lies below the folder of downloads."""
         return sources / self.name / self.file.path
 
+    def for_axis(self) -> Annotation:
+        """Return the table without what only people read, so that a better citation does not build the axis again."""
+        hgnc = self.hgnc.for_axis() if self.hgnc else None
+        return dataclasses.replace(self, hgnc=hgnc, title="", citation={}, alternatives=(), status={})
+
     def to_json(self) -> str:
         """Return every field, that of `hgnc` included, as one line of JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(self._to_mapping(), sort_keys=True)
+
+    def _to_mapping(self) -> dict[str, Any]:
+        fields = _without_unset(dataclasses.asdict(self), "title", "citation", "alternatives", "status")
+        return {**fields, "file": self.file.to_mapping(), "hgnc": self.hgnc._to_mapping() if self.hgnc else None}
 
     @classmethod
     def from_json(cls, text: str) -> Annotation:
@@ -88,5 +109,29 @@ class Annotation:
 
     @classmethod
     def _from_mapping(cls, fields: Mapping[str, Any]) -> Annotation:
-        hgnc = cls._from_mapping(fields["hgnc"]) if fields["hgnc"] else None
-        return cls(**{**fields, "file": RemoteFile.from_mapping(fields["file"]), "hgnc": hgnc})
+        built = {
+            "file": RemoteFile.from_mapping(fields["file"]),
+            "hgnc": cls._from_mapping(fields["hgnc"]) if fields["hgnc"] else None,
+            "alternatives": tuple(fields.get("alternatives", ())),
+        }
+        return cls(**{**fields, **built})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Tables that no step of a build reads yet, at sources/<name>/; `files` maps `RemoteFile.path` to the file."""
+
+    name: str
+    title: str
+    citation: Mapping[str, Any]
+    licence: str
+    files: Mapping[str, RemoteFile]
+    non_commercial: bool = False
+    alternatives: tuple[Mapping[str, Any], ...] = ()
+    notes: str = ""
+    status: Mapping[str, str] = field(default_factory=dict)
+
+
+def _without_unset(fields: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return fields without those of `keys` that are null or empty, so that entries without them keep their JSON."""
+    return {key: value for key, value in fields.items() if value or key not in keys}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from curation.acquire.host_limits import LIMITS
+from curation.acquire.source_files import HOSTS
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "config.yaml"
@@ -31,7 +37,7 @@ def test_snakemake_lint_has_nothing_to_say() -> None:
 
 def test_the_demo_plans_three_studies_three_variants_and_three_models(workflow: Callable[..., Any]) -> None:
     expected = {"fetch": 3, "gene_axis": 1, "simulate_screen": 1, "curate": 3, "assemble": 1, "compose": 3, "train": 3}
-    expected |= {"embed_corpus": 3, "report": 1, "verify": 1}
+    expected |= {"embed_corpus": 3, "report": 1, "verify": 1, "notice": 1}
     assert workflow(DEMO).plan("demo") == expected
 
 
@@ -104,3 +110,76 @@ def test_a_product_that_the_config_does_not_define_has_no_rule(workflow: Callabl
     code, output = workflow(DEMO).run("-n", "results/demo/corpus/variants/minus_gtex.json")
     assert code != 0
     assert "MissingRuleException" in output
+
+
+def _packed_study(folder: Path) -> Path:
+    """Write a zip, a sheet of a study whose matrix is in it, and the config that adds the study to the demo.
+
+    Its second file has the name of a file of another source, which another rule writes.
+    """
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("in/counts.csv", "gene,a,b\nTP53,1,2\n")
+        archive.writestr("in/cells.csv", "cell,batch\na,1\nb,2\n")
+    (folder / "packed.zip").write_bytes(packed.getvalue())
+    member = {"archive": "packed.zip", "member": "in/cells.csv"}
+    study = {
+        "title": "packed",
+        "citation": {"year": 2026, "text": "Toy et al."},
+        "licence": "CC0",
+        "role": "train",
+        "publication_key": ["packed", "packed"],
+        "assay": "sc",
+        "count_kind": "umi",
+        "gene_ids": "symbol",
+        "obs": {},
+        "parts": [
+            {
+                "name": "p",
+                "format": "dense_text",
+                "orientation": "genes_by_samples",
+                "files": {"matrix": "counts.csv", "metadata": "sample_cell_by_gene.csv"},
+            }
+        ],
+        "files": {
+            "counts.csv": {"archive": "packed.zip", "member": "in/counts.csv"},
+            "sample_cell_by_gene.csv": member,
+            "packed.zip": {
+                "addresses": [f"file:{folder / 'packed.zip'}"],
+                "sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
+            },
+        },
+    }
+    sheet = folder / "packed.yaml"
+    sheet.write_text(yaml.safe_dump({"studies": {"packed": study}}))
+    fields = {"catalogs": {"packed": str(sheet)}, "variants": {"all": {"studies": {"packed": "demo_cells"}}}}
+    return _config(folder / "packed_config.yaml", **fields)
+
+
+def test_every_file_of_the_full_corpus_has_one_rule_that_gets_it(workflow: Callable[..., Any]) -> None:
+    jobs = workflow().plan("sources")
+    assert set(jobs) <= {"fetch", "extract"}
+    assert jobs["fetch"] >= 15
+
+
+def test_the_members_of_an_archive_are_extracted_from_the_one_archive(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert workflow(DEMO, _packed_study(tmp_path)).plan("sources") == {"fetch": 4, "extract": 2}
+
+
+def test_the_workflow_fetches_an_archive_pins_it_and_extracts_its_member(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = workflow(DEMO, _packed_study(tmp_path))
+    code, output = run.run("--cores", "1", "sources/packed/counts.csv")
+    assert code == 0, output
+    assert (run.folder / "sources/packed/counts.csv").read_text() == "gene,a,b\nTP53,1,2\n"
+    assert run.plan("sources/packed/counts.csv") == {}
+
+
+def test_the_limits_of_public_hosts_are_the_same_in_the_profiles_as_in_the_download_loop() -> None:
+    expected = {word: LIMITS[domain].parallel for word, domain in HOSTS.items()}
+    for profile in ("default", "slurm"):
+        resources = yaml.safe_load((ROOT / "profiles" / profile / "config.yaml").read_text())["resources"]
+        assert {word: resources.get(word) for word in HOSTS} == expected, f"profiles/{profile}/config.yaml"

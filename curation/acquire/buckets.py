@@ -20,11 +20,12 @@ from curation.acquire.progress import Progress
 from curation.sizes import human_size
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, GCSStore, S3Store
+    from obstore.store import ClientConfig, GCSStore, RetryConfig, S3Store
 
 # One request asks for so much: enough that its latency does not show, little enough to lose.
 RANGE_BYTES = 8 * 2**20
-PIECE_BYTES = 2**20
+# Pieces are taken as they arrive: a larger one would hide how slowly.
+PIECE_BYTES = 1
 # The only 4xx answers that may be different a moment later
 RETRIED_4XX = (408, 429)
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -164,7 +165,7 @@ def _store(address: BucketAddress, patience: Patience) -> S3Store | GCSStore:
     from obstore.store import GCSStore, S3Store
 
     client = _client(patience)
-    retries = {"max_retries": 0}  # persist() waits and counts
+    retries: RetryConfig = {"max_retries": 0}  # persist() waits and counts
     if address.scheme == "gs":
         return GCSStore(address.bucket, skip_signature=True, client_options=client, retry_config=retries)
     if "." in address.bucket or any(os.environ.get(name) for name in (*_ENDPOINTS, "AWS_REGION", "AWS_DEFAULT_REGION")):

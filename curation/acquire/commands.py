@@ -37,11 +37,11 @@ def sources(args: argparse.Namespace) -> int:
     if not args.check:
         from curation.sources import print_sources
 
-        print_sources(args.configs)
+        print_sources(args.configs, whole=args.all)
         return 0
     from curation.acquire.health import MOVED, check_addresses, findings_table
 
-    findings = check_addresses(_plan(args), args.sources_folder, _lock(args))
+    findings = check_addresses(_plan(args), args.sources_folder, _lock(args), whole=args.all)
     print(findings_table(findings))
     return 1 if any(finding.state == MOVED for finding in findings) else 0
 
@@ -223,9 +223,14 @@ def verify_sources(args: argparse.Namespace) -> None:
 
 def notice(args: argparse.Namespace) -> None:
     """Write the citation and licence of every source into a file NOTICE."""
-    from curation.notice import write_notice
+    if args.text is None:
+        from curation.notice import write_notice
 
-    write_notice(args.configs, args.out)
+        write_notice(args.configs, args.out)
+        return
+    partial = args.out.with_name(f".{args.out.name}.part")
+    partial.write_text(args.text, encoding="utf-8")
+    partial.replace(args.out)
 
 
 def _plan(args: argparse.Namespace) -> Plan:
@@ -244,6 +249,7 @@ def _lock(args: argparse.Namespace) -> SourcesLock:
 def register(verb: AddVerb) -> None:
     """Add the verbs of this module to a command line."""
     sub = _with_configs(verb("sources", sources))
+    sub.add_argument("--all", action="store_true", help="everything in the sheets, not only what the config selects")
     sub.add_argument("--check", action="store_true", help="ask for every address; exit code 1 if one has moved")
 
     sub = verb("fetch", fetch)
@@ -279,6 +285,7 @@ def register(verb: AddVerb) -> None:
 
     sub = verb("notice", notice)
     sub.add_argument("configs", type=Path, nargs="*", default=[Path("config.yaml")], metavar="CONFIG", help=CONFIG_HELP)
+    sub.add_argument("--text", help="the text itself instead of configs, as the workflow gives it")
     sub.add_argument("--out", type=Path, required=True)
 
 

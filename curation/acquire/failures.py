@@ -11,6 +11,10 @@ class GivenUpError(Exception):
         self.todo = todo
 
 
+class BusyError(GivenUpError):
+    """The server did not answer in time, again and again; nothing is known of the file."""
+
+
 class WrongBytesError(Exception):
     """The bytes are not the file that the catalogue describes."""
 

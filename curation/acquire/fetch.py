@@ -78,10 +78,11 @@ def fetch(
     failures: list[str] = []
     todo = ""
     with PartFile(remote, out) as part:
+        filling = _Filling(part=part, pin=pin, pinned=pinned, patience=patience or Patience(), offline=offline)
         done = _already_there(remote, out) or _taken_back(remote, out, kept)
         if done is not None:
+            filling.pin_result(done)
             return done
-        filling = _Filling(part=part, pin=pin, pinned=pinned, patience=patience or Patience(), offline=offline)
         for text, address in addresses:
             try:
                 extra = filling.fill(text, address)
@@ -94,7 +95,7 @@ def fetch(
                 continue
             provenance = {"file": remote.path, "address": text, "sha256": part.sha256, "size": part.size, **extra}
             part.commit(provenance)
-            filling.pin_result(text, part)
+            filling.pin_result(provenance)
             _keep(out, kept)
             return provenance
     raise InputError(
@@ -155,7 +156,7 @@ class _Filling:
         """Return a listed file's urls and version: from the lock, or else from the repository's API."""
         if self.pinned is not None and self.pinned.urls and self.pinned.address == text:
             return self.pinned.urls, self.pinned.note
-        if self.pinned is not None:
+        if self.pinned is not None and self.pinned.address != text:
             raise GivenUpError("not looked up, because the lock holds the file from another address")
         from curation.acquire.listings import locate
 
@@ -195,24 +196,30 @@ class _Filling:
         out = self.part.out
         return self.pin.listing if self.pin is not None else out.with_name(f"{out.stem}.listing.tsv")
 
-    def pin_result(self, text: str, part: PartFile) -> None:
+    def pin_result(self, provenance: Mapping[str, Any]) -> None:
         """Pin what the catalogue does not say: the url that an API gave, and the sha256."""
+        text, remote = provenance["address"], self.part.remote
+        if self.pin is None or text.startswith("gdc:") or (self.pinned is not None and self.pinned.sha256):
+            return
+        if self.pinned is not None:
+            self.pin.put(dataclasses.replace(self.pinned, size=provenance["size"], sha256=provenance["sha256"]))
+            return
+        # Without urls nothing was looked up: a file that was there already is pinned by its sum alone.
+        if remote.sha256 and not (self.urls and needs_listing(text)):
+            return
         from curation.acquire.lock import Pinned, today
 
-        if self.pin is None or self.pinned is not None or text.startswith("gdc:"):
-            return
-        if self.pin and (needs_listing(text) or not part.remote.sha256):
-            self.pin.put(
-                Pinned(
-                    address=text,
-                    urls=self.urls,
-                    size=part.size,
-                    md5=part.remote.md5,
-                    sha256=part.sha256,
-                    resolved=today(),
-                    note=self.note,
-                )
+        self.pin.put(
+            Pinned(
+                address=text,
+                urls=self.urls,
+                size=provenance["size"],
+                md5=remote.md5,
+                sha256=provenance["sha256"],
+                resolved=today(),
+                note=self.note,
             )
+        )
 
 
 def _with_pinned(remote: RemoteFile, pinned: Pinned | None, pin: Pin | None) -> RemoteFile:

@@ -20,8 +20,8 @@ from curation.acquire.http import Patience, get_json, persist
 from curation.errors import InputError
 
 FILES_URL = "https://api.gdc.cancer.gov/files"
-# Files in one answer: about 2 MB of JSON
-PAGE_FILES = 2000
+# Files in one answer: half a MB of JSON, 3 MB once parsed, which is what memory holds beside the listing itself
+PAGE_FILES = 500
 # Column of the listing -> field of the files endpoint
 FIELDS = {
     "file_id": "file_id",
@@ -43,6 +43,8 @@ _FORMS = {
     "size": (re.compile(r"[1-9][0-9]{0,14}"), "a number of bytes above 0"),
 }
 _OTHER_FORM = (re.compile(r"[^\x00-\x1f\x7f]*"), "one line without tabs")
+# Columns with few different values, which are kept once
+_FEW = ("project", "primary_site", "sample_type")
 _FIRST_LINE = re.compile(
     r"# address: (?P<address>gdc:.+); listed: (?P<listed>\d{4}-\d\d-\d\d); "
     r"(?P<n_files>[\d,]+) files; (?P<n_bytes>[\d,]+) bytes"
@@ -221,6 +223,7 @@ def _file(values: Mapping[str, str]) -> GdcFile:
         if not form.fullmatch(value):
             raise _MalformedError(column, words, value)
     names = {column: value for column, value in values.items() if column != "size"}
+    names.update((column, sys.intern(names[column])) for column in _FEW)
     return GdcFile(**names, size=int(values["size"]))
 
 

@@ -39,8 +39,9 @@ GROUP_BYTES = 64 * 2**20
 PIECE_BYTES = 2**16
 # What an archive may hold beside the files: headers, padding and the notes that the GDC adds
 EXTRA_BYTES, EXTRA_BYTES_A_FILE = 2**20, 2**16
-# Requests refused one after the other until no more are sent
-MAX_REFUSALS = 20
+# Requests refused one after the other until no more are sent. A batch of 100 with one withdrawn file may be refused 8
+# times until that file is alone, and four connections may each be at such a batch.
+MAX_REFUSALS = 40
 # Missing files and refused members named in a message
 NAMED = 10
 # Seconds of sleep between two looks whether the user has interrupted
@@ -166,7 +167,8 @@ def _incomplete(left: list[GdcFile], n_files: int, transfer: _Transfer, source: 
         what += f"; stopped after {MAX_REFUSALS} refused requests in a row, the last: {transfer.given_up}"
     return GivenUpError(
         what,
-        todo="run the same command again: only these are asked for. If the GDC has withdrawn or replaced them, list "
+        todo=(transfer.given_up.todo if transfer.given_up else "")
+        or "run the same command again: only these are asked for. If the GDC has withdrawn or replaced them, list "
         f"anew: python -m curation resolve --refresh {source}",
     )
 
@@ -187,7 +189,7 @@ class _Transfer:
         file_id -> why it was given up.
     refused : list of str
         Members of archives that were not taken, and why.
-    given_up : str
+    given_up : GivenUpError or None
         The refusal after which no more requests are sent.
     """
 
@@ -197,7 +199,7 @@ class _Transfer:
     arrived: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
-    given_up: str = ""
+    given_up: GivenUpError | None = None
     _refusals: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -232,7 +234,7 @@ class _Transfer:
             try:
                 persist(partial(self._ask, files), patience)
             except GivenUpError as error:
-                self._count_refusal(str(error))
+                self._count_refusal(error)
                 left = self._missing(files)
                 half = (len(left) + 1) // 2
                 if len(files) > 1:
@@ -243,11 +245,11 @@ class _Transfer:
     def _missing(self, files: Iterable[GdcFile]) -> list[GdcFile]:
         return [file for file in files if file.file_id not in self.arrived]
 
-    def _count_refusal(self, what: str) -> None:
+    def _count_refusal(self, error: GivenUpError) -> None:
         with self._lock:
             self._refusals += 1
             if self._refusals >= MAX_REFUSALS:
-                self.given_up = what
+                self.given_up = error
 
     def _sleep(self, seconds: float) -> None:
         while seconds > 0:
@@ -444,8 +446,7 @@ def _pieces(answer: requests.Response, transfer: _Transfer) -> Iterator[bytes]:
     """Yield the answer as it arrives; `TryAgainError` if it comes too slowly."""
     raw, patience = answer.raw, transfer.patience
     started, n_bytes = time.monotonic(), 0
-    # Past the last byte, read1 would wait for a next one (CPython before 3.11.8).
-    while raw.length_remaining != 0 and (piece := raw.read1(PIECE_BYTES)):
+    while piece := raw.read1(PIECE_BYTES, decode_content=False):
         transfer.stop_if_told()
         yield piece
         n_bytes += len(piece)

@@ -20,7 +20,7 @@ from curation.acquire.addresses import (
     WebAddress,
     parse_address,
 )
-from curation.acquire.failures import GivenUpError
+from curation.acquire.failures import BusyError, GivenUpError
 from curation.acquire.http import Patience, open_answer, persist
 from curation.acquire.lock import SourcesLock
 from curation.acquire.source_files import SourceFile, aligned, source_files
@@ -47,7 +47,9 @@ class Finding:
     what: str = ""
 
 
-def check_addresses(plan: Plan, folder: Path, lock: SourcesLock, patience: Patience | None = None) -> list[Finding]:
+def check_addresses(
+    plan: Plan, folder: Path, lock: SourcesLock, patience: Patience | None = None, *, whole: bool = False
+) -> list[Finding]:
     """Ask for every address of the files that a plan fetches, without getting them.
 
     Parameters
@@ -57,6 +59,8 @@ def check_addresses(plan: Plan, folder: Path, lock: SourcesLock, patience: Patie
         Folder of all sources.
     lock : SourcesLock
     patience : Patience, optional
+    whole : bool
+        Everything in the plan's sheets, not only what it fetches.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def check_addresses(plan: Plan, folder: Path, lock: SourcesLock, patience: Patie
         catalogue's, or a page or challenge in its place. A server that stays busy cannot tell.
     """
     patience = patience or Patience()
-    asked = [(file, text) for file in source_files(plan, folder, lock) for text in file.remote.addresses]
+    asked = [(file, text) for file in source_files(plan, folder, lock, whole=whole) for text in file.remote.addresses]
     with ThreadPoolExecutor(QUESTIONS) as pool:
         found = pool.map(lambda pair: list(_ask(*pair, patience=patience)), asked)
         return [finding for findings in found for finding in findings]
@@ -99,15 +103,15 @@ def _ask(file: SourceFile, text: str, *, patience: Patience) -> Iterator[Finding
         if isinstance(address, BucketAddress):
             from curation.acquire.buckets import object_head
 
-            yield _compared(finding, object_head(address)[0], file.size)
+            yield _compared(finding, object_head(address, patience)[0], file.size)
             return
         if isinstance(address, GdcAddress):
             yield _ask_gdc(finding, address, file, patience)
             return
         yield dataclasses.replace(finding, state=UNCLEAR, what="asked only when it is fetched")
     except (GivenUpError, InputError) as error:
-        busy = isinstance(error, GivenUpError) and (str(error).endswith(" tries)") or "asks to wait" in str(error))
-        yield dataclasses.replace(finding, state=UNCLEAR if busy else MOVED, what=str(error).replace("\n", "; "))
+        state = UNCLEAR if isinstance(error, BusyError) else MOVED
+        yield dataclasses.replace(finding, state=state, what=str(error).replace("\n", "; "))
 
 
 def _ask_listed(finding: Finding, address: ListedAddress, file: SourceFile, patience: Patience) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions
 
-from curation.acquire.failures import GivenUpError, TryAgainError
+from curation.acquire.failures import BusyError, GivenUpError, TryAgainError
 from curation.acquire.host_limits import host_slot
 
 # The only 4xx answers that may be different a moment later
@@ -137,7 +137,7 @@ def persist(attempt: Callable[[], T], patience: Patience) -> T:
 
     Raises
     ------
-    GivenUpError
+    BusyError
         After `patience.tries` tries without progress, or if the server asks for a longer wait than the longest.
     """
     failures = 0
@@ -147,9 +147,9 @@ def persist(attempt: Callable[[], T], patience: Patience) -> T:
         except TryAgainError as error:
             failures = 1 if error.progress else failures + 1
             if failures >= patience.tries:
-                raise GivenUpError(f"{error} ({failures} tries)") from None
+                raise BusyError(f"{error} ({failures} tries)") from None
             if error.wait_s is not None and error.wait_s > patience.longest_wait_s:
-                raise GivenUpError(f"{error}; the server asks to wait {error.wait_s:.0f} s") from None
+                raise BusyError(f"{error}; the server asks to wait {error.wait_s:.0f} s") from None
             wait_s = min(patience.first_wait_s * 2 ** (failures - 1), patience.longest_wait_s) * random.uniform(1, 1.25)
             wait_s = max(wait_s, error.wait_s or 0.0)
             print(f"{error}; try {failures + 1} of {patience.tries} in {wait_s:.0f} s", file=sys.stderr, flush=True)

@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from curation.errors import InputError
-from curation.schema_check import nearest
 
 HEADER = """\
 # Files of the catalogue whose url a repository's API gave, or whose sha256 the catalogue does not have: as they were
@@ -240,6 +239,8 @@ def _pinned(path: Path, key: str, value: Any) -> Pinned:
             raise _malformed(path, f"{key}.{name}", expected, repr(fields[name]))
     for name in fields:
         if name not in _FIELDS:
+            from curation.schema_check import nearest  # it brings jsonschema, which no download needs
+
             raise _malformed(path, f"{key}.{name}", nearest(name, _FIELDS), "an unknown key")
     return Pinned(**{**fields, "urls": tuple(fields["urls"])})
 

@@ -8,10 +8,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from curation.acquire.disk import require_free
+from curation.acquire.disk import BackgroundSync, require_free
 from curation.acquire.failures import WrongBytesError
 from curation.acquire.file_check import CHUNK_BYTES, FileCheck, has_sum
 from curation.errors import InputError
@@ -42,6 +43,7 @@ class PartFile:
         self._state_path = out.with_name(f"{out.name}.part.json")
         out.parent.mkdir(parents=True, exist_ok=True)
         self._handle = self._locked()
+        self._sync = BackgroundSync(self._handle.fileno())
         self._found = FileCheck(remote)
 
     def _locked(self) -> IO[bytes]:
@@ -64,6 +66,8 @@ class PartFile:
     def __exit__(self, *_: object) -> None:
         """Let go of the lock; an empty part is removed, one with bytes is what a later fetch resumes."""
         self._found.close()
+        with suppress(OSError):  # what could not be written is missing in the next try's sum
+            self._sync.wait()
         if self.path.exists() and not self.path.stat().st_size:
             self.path.unlink()
             self._state_path.unlink(missing_ok=True)
@@ -151,6 +155,7 @@ class PartFile:
             view = memoryview(chunk)
             while view:
                 view = view[self._handle.write(view) :]
+            self._sync.wrote(len(chunk))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -171,6 +176,7 @@ class PartFile:
         Order: an older file goes, then its provenance is replaced, then the new file appears. So at every moment a file
         under the final name has its own provenance beside it.
         """
+        self._sync.wait()
         os.fsync(self._handle.fileno())
         self.out.unlink(missing_ok=True)
         write_atomically(provenance_path(self.out), provenance)

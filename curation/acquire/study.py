@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Files at a time; each public host has its own, lower limit.
 JOBS = 4
+# Seconds until Ctrl-C is noticed
+WAKE_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +133,7 @@ class _Run:
                 if self._may_start(file):
                     self._start(file)
             assert self._running, "no archive is a member of itself"
-            outcome = self._done.get()
+            outcome = self._next_outcome()
             self._running.remove(outcome.file)
             host, n_connections = host_load(outcome.file.remote)
             self._load[host] -= n_connections
@@ -138,6 +141,12 @@ class _Run:
             if outcome.error is not None:
                 self._failed.add(outcome.file.path)
             yield outcome
+
+    def _next_outcome(self) -> Outcome:
+        while True:
+            with suppress(queue.Empty):
+                # Not without an end: Ctrl-C may wake another thread than this one, which has to act on it.
+                return self._done.get(timeout=WAKE_S)
 
     def _may_start(self, file: SourceFile) -> bool:
         host, n_connections = host_load(file.remote)
@@ -177,12 +186,16 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What a fetch would still have to get: `n_bytes` of the files whose size is known, `n_unknown` others."""
+    """What a fetch would still have to get: `n_bytes` of the files whose size is known, `n_unknown` others.
+
+    `about` says that some of the sizes are only expected.
+    """
 
     n_files: int
     n_there: int
     n_bytes: int
     n_unknown: int
+    about: bool
 
 
 def dry_run(plan: Plan, folder: Path, lock: SourcesLock, only: Sequence[str] = ()) -> str:
@@ -199,6 +212,7 @@ def dry_run(plan: Plan, folder: Path, lock: SourcesLock, only: Sequence[str] = (
         n_there=sum(need.n_there for need in needs.values()),
         n_bytes=sum(need.n_bytes for need in needs.values()),
         n_unknown=sum(need.n_unknown for need in needs.values()),
+        about=any(need.about for need in needs.values()),
     )
     rows: list[tuple[str, ...]] = [("source", "files", "there", "to get", "bytes to get", "size unknown")]
     rows += [_row(source, need) for source, need in needs.items()]
@@ -206,7 +220,8 @@ def dry_run(plan: Plan, folder: Path, lock: SourcesLock, only: Sequence[str] = (
     rows.append(_row("total", total))
     free = shutil.disk_usage(_existing(folder)).free
     unknown = f", and {total.n_unknown} files of unknown size" if total.n_unknown else ""
-    lines = [aligned(rows), "", f"needed: {human_size(total.n_bytes)}{unknown}; free in {folder}: {human_size(free)}"]
+    needed = f"{'about ' if total.about else ''}{human_size(total.n_bytes)}{unknown}"
+    lines = [aligned(rows), "", f"needed: {needed}; free in {folder}: {human_size(free)}"]
     if total.n_bytes + RESERVE_BYTES > free:
         lines.append(f"the disk will not hold it: {human_size(total.n_bytes + RESERVE_BYTES - free)} are lacking")
     return "\n".join(lines)
@@ -220,6 +235,7 @@ def _need(files: Sequence[SourceFile]) -> Need:
         n_there=len(files) - len(to_get),
         n_bytes=sum(n_bytes for n_bytes in to_get if n_bytes is not None),
         n_unknown=to_get.count(None),
+        about=any(file.size is None and n_bytes for file, n_bytes in zip(files, missing, strict=True)),
     )
 
 
@@ -230,6 +246,7 @@ def _missing_bytes(file: SourceFile) -> int | None:
     size = file.size
     if file.path.is_file() and provenance_path(file.path).exists() and size in (None, file.path.stat().st_size):
         return 0
+    size = size or file.remote.size_about
     if size is None:
         return None
     part = file.path.with_name(f"{file.path.name}.part")
@@ -244,7 +261,7 @@ def _missing_bytes_of_listing(file: SourceFile) -> int | None:
     assert file.listing is not None
     listing = read_listing(file.listing)
     if listing is None:
-        return file.size
+        return file.size or file.remote.size_about
     n_bytes = sum(entry.size for entry in missing_files(listing.files, files_folder(file.path)))
     return n_bytes if n_bytes or file.path.exists() else 1
 
@@ -252,6 +269,7 @@ def _missing_bytes_of_listing(file: SourceFile) -> int | None:
 def _row(name: str, need: Need) -> tuple[str, ...]:
     n_missing = need.n_files - need.n_there
     n_bytes = human_size(need.n_bytes) if need.n_bytes or not need.n_unknown else "?"
+    n_bytes = f"about {n_bytes}" if need.about else n_bytes
     return name, str(need.n_files), str(need.n_there), str(n_missing), n_bytes, str(need.n_unknown)
 
 

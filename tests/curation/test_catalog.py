@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from curation.acquire.addresses import FORMS, SIMULATE, GdcAddress, WebAddress, parse_address
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-SHEETS = [ROOT / "curation/catalog/diverserna.yaml", ROOT / "curation/catalog/mini.yaml", ROOT / "demo/catalog.yaml"]
+FULL = [ROOT / f"curation/catalog/{name}.yaml" for name in ("diverserna", "evaluation", "annotation", "references")]
+SHEETS = [*FULL, ROOT / "curation/catalog/mini.yaml", ROOT / "demo/catalog.yaml"]
 # Table 1 of the paper
 TABLE_1 = {
     "replogle_k562": (502_080, 8_248),
@@ -51,6 +55,20 @@ def entry(**changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
+def all_files(catalog: Catalog) -> dict[tuple[str, str], RemoteFile]:
+    """(entry, path) -> file, over entries of every kind."""
+    entries = {**catalog.studies, **catalog.references}
+    files = {(name, path): file for name, entry in entries.items() for path, file in entry.files.items()}
+    return files | {(table.name, table.file.path): table.file for table in catalog.annotation.values()}
+
+
+def all_addresses(catalog: Catalog) -> list[str]:
+    """Every address of every file and alternative."""
+    entries = [*catalog.studies.values(), *catalog.annotation.values(), *catalog.references.values()]
+    others = [other["address"] for entry in entries for other in entry.alternatives if "address" in other]
+    return [address for file in all_files(catalog).values() for address in file.addresses] + others
+
+
 def sheet(folder: Path, **studies: Any) -> Path:
     """A sheet on disk."""
     path = folder / "sheet.yaml"
@@ -75,18 +93,112 @@ def test_every_study_and_annotation_survives_the_trip_through_json(catalog: Cata
             assert RemoteFile.from_json(file.to_json()) == file
     for table in catalog.annotation.values():
         assert Annotation.from_json(table.to_json()) == table
+    for file in all_files(catalog).values():
+        assert RemoteFile.from_json(file.to_json()) == file
 
 
 def test_the_slice_for_curation_keeps_what_decides_the_store_and_nothing_else(catalog: Catalog) -> None:
     study = catalog.studies["replogle_k562"]
     sliced = Study.from_json(study.for_curation().to_json())
-    assert (sliced.parts, sliced.obs, sliced.files, sliced.expected) == (
+    assert (sliced.parts, sliced.obs.columns, sliced.files, sliced.expected) == (
         study.parts,
-        study.obs,
+        study.obs.columns,
         study.files,
         study.expected,
     )
     assert not any([sliced.notes, sliced.title, sliced.alternatives, sliced.status, sliced.citation])
+    assert study.obs.guide is not None
+    assert sliced.obs.guide is None
+    assert "guide" not in json.loads(study.for_curation().to_json())["obs"]
+
+
+def test_the_guide_of_a_screen_is_known_and_is_no_column_of_a_store(catalog: Catalog) -> None:
+    for name in ("replogle_k562", "rpe1", "hepg2", "jurkat"):
+        obs = catalog.studies[name].obs
+        assert obs.guide is not None
+        assert obs.guide.column == "sgID_AB"
+        assert "guide" not in obs.columns
+        assert {"batch", "perturbation", "cell_line"} <= set(obs.columns)
+
+
+def test_the_json_of_a_file_names_archive_member_and_rough_size_only_where_they_are_set(catalog: Catalog) -> None:
+    files = all_files(catalog)
+    assert {"archive", "member", "size_about"}.isdisjoint(
+        json.loads(files["rpe1", "rpe1_raw_singlecell_01.h5ad"].to_json())
+    )
+    member = json.loads(files["pbmc_68k", "fresh_68k/matrix.mtx"].to_json())
+    assert member["archive"] == "fresh_68k_pbmc_donor_a_filtered_gene_bc_matrices.tar.gz"
+    assert member["member"] == "filtered_matrices_mex/hg19/matrix.mtx"
+    assert member["addresses"] == []
+    assert json.loads(files["tcga", "star_counts.tsv"].to_json())["size_about"] == 47_000_000_000
+
+
+def test_a_better_citation_of_a_gene_table_leaves_what_builds_the_axis(catalog: Catalog) -> None:
+    table = catalog.annotation["gencode_v46"]
+    assert table.citation
+    for_axis = json.loads(table.for_axis().to_json())
+    assert {"title", "citation", "alternatives", "status"}.isdisjoint(for_axis)
+    assert {"title", "citation", "alternatives", "status"}.isdisjoint(for_axis["hgnc"])
+    assert for_axis["file"] == json.loads(table.file.to_json())
+
+
+def test_every_sum_to_avoid_is_refused_by_every_file_of_its_study(catalog: Catalog) -> None:
+    n_sums = 0
+    for study in catalog.studies.values():
+        for entry in study.do_not_use:
+            if entry.get("md5"):
+                n_sums += 1
+                for file in study.files.values():
+                    assert entry["why"] in file.refused_md5[entry["md5"]], (study.name, file.path)
+    assert n_sums == 4
+
+
+def test_no_address_leads_to_the_host_that_answers_with_nothing(catalog: Catalog) -> None:
+    for address in all_addresses(catalog):
+        if address.startswith(f"{SIMULATE}:"):
+            continue
+        parsed = parse_address(address)
+        for url in parsed.urls if isinstance(parsed, WebAddress) else ():
+            assert urlsplit(url).hostname not in ("figshare.com", "www.figshare.com"), url
+
+
+def test_the_schema_knows_the_schemes_that_can_be_parsed() -> None:
+    schema = yaml.safe_load((ROOT / "curation/catalog/schema.yaml").read_text())
+    pattern = schema["$defs"]["address"]["pattern"]
+    assert set(pattern.partition("(")[2].partition(")")[0].split("|")) == {*FORMS, SIMULATE}
+
+
+def test_the_full_catalogue_has_nine_training_and_eight_held_out_studies() -> None:
+    full = read_catalog(FULL)
+    roles = {name: study.role for name, study in full.studies.items()}
+    assert {name for name, role in roles.items() if role == "train"} == set(TABLE_1)
+    assert {name for name, role in roles.items() if role == "evaluation"} == {
+        *("rpe1", "hepg2", "jurkat"),
+        *("immune_pan_immune", "pancreas_scib", "pbmc_12k", "pbmc_68k", "tabula_sapiens"),
+    }
+    assert set(full.annotation) == {"gencode_v26", "gencode_v36", "gencode_v46", "hgnc"}
+    assert set(full.references["ensembl_history"].files) == {
+        f"{table}.txt.gz" for table in ("stable_id_event", "mapping_session", "gene", "gene_archive")
+    }
+
+
+def test_corum_and_signor_are_the_sources_that_forbid_commercial_use(catalog: Catalog) -> None:
+    guarded = {name for name, table in catalog.references.items() if table.non_commercial}
+    assert guarded == {"corum", "signor"}
+    for name, table in catalog.references.items():
+        assert ("NC" in table.licence) == (name in guarded)
+
+
+def test_tcga_is_a_receipt_of_all_open_star_counts_of_the_program(catalog: Catalog) -> None:
+    (address,) = catalog.studies["tcga"].files["star_counts.tsv"].addresses
+    parsed = parse_address(address)
+    assert isinstance(parsed, GdcAddress)
+    assert dict(parsed.filters) == {
+        "cases.project.program.name": "TCGA",
+        "data_type": "Gene Expression Quantification",
+        "analysis.workflow_type": "STAR - Counts",
+        "access": "open",
+    }
 
 
 def test_the_three_perturbation_screens_are_held_out_under_their_own_keys(catalog: Catalog) -> None:
@@ -113,11 +225,10 @@ def test_only_the_simulated_screen_is_simulated(catalog: Catalog) -> None:
 
 
 def test_no_unverified_fact_serves_as_a_checksum(catalog: Catalog) -> None:
-    for study in catalog.studies.values():
-        for file in study.files.values():
-            for kind, value in (("md5", file.md5), ("sha256", file.sha256), ("size", file.size)):
-                if value is not None and not study.simulated:
-                    assert file.status.get(kind) in ("verified", "secondary"), (study.name, file.path, kind)
+    for name, file in all_files(catalog).items():
+        for kind, value in (("md5", file.md5), ("sha256", file.sha256), ("size", file.size)):
+            if value is not None:
+                assert file.status.get(kind) in ("verified", "secondary"), (name, kind)
 
 
 def test_absent_keys_get_the_defaults_of_the_schema(tmp_path: Path) -> None:
@@ -150,6 +261,41 @@ def test_a_filter_keeps_what_it_lists_or_all_but_what_it_drops(tmp_path: Path) -
         (
             {"files": {"toyy.h5ad": {"addresses": ["file:x"]}}},
             ["not among the study's files", "did you mean 'toyy.h5ad'?"],
+        ),
+        (
+            {"files": {"toy.h5ad": {"addresses": ["zenodo:toy"]}}},
+            ["malformed", "files.toy.h5ad.addresses[0]", "RECORD"],
+        ),
+        ({"files": {"toy.h5ad": {"addresses": ["simulate:toy"]}}}, ["cannot be fetched", "toy.h5ad.addresses[0]"]),
+        ({"files": {"toy.h5ad": {"size": 1}}}, ["do not go together", "files.toy.h5ad", "`archive` and `member`"]),
+        ({"files": {"toy.h5ad": {"archive": "a.zip"}}}, ["do not go together", "files.toy.h5ad"]),
+        (
+            {"files": {"toy.h5ad": {"addresses": ["file:x"], "archive": "a.zip", "member": "x"}}},
+            ["do not go together", "files.toy.h5ad"],
+        ),
+        (
+            {"files": {"a.zip": {"addresses": ["file:a"]}, "toy.h5ad": {"archive": "b.zip", "member": "x"}}},
+            ["archive is not among the files", "files.toy.h5ad.archive", "did you mean 'a.zip'?"],
+        ),
+        (
+            {
+                "files": {
+                    "a.zip": {"archive": "toy.h5ad", "member": "x"},
+                    "toy.h5ad": {"archive": "a.zip", "member": "x"},
+                }
+            },
+            ["archive is not among the files", "have addresses"],
+        ),
+        (
+            {"alternatives": [{"name": "copy", "note": "x", "address": "figshare:copy"}]},
+            ["malformed", "studies.toy.alternatives[0].address"],
+        ),
+        (
+            {
+                "files": {"toy.h5ad": {"addresses": ["https://ndownloader.figshare.com/files/7"]}},
+                "do_not_use": [{"name": "bad.h5ad", "address": "figshare:7", "why": "normalised"}],
+            },
+            ["must not be used", "files.toy.h5ad.addresses[0]", "normalised"],
         ),
         ({"simulated": True}, ["`simulated: true` and `simulation` go together"]),
         ({"parts": [{"name": "a", "format": "mtx", "files": {"matrix": "toy.h5ad"}}]}, ["'features' is missing"]),

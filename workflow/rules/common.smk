@@ -9,7 +9,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from curation.acquire.source_files import host_load
 from curation.errors import InputError
+from curation.notice import notice
 from curation.plan import read_plan
 from txfm.config import config_from_mapping
 from txfm.errors import InputError as ModelError
@@ -33,8 +35,11 @@ except (InputError, ModelError) as error:
 if PLAN.obstacles() and workflow.is_main_process:
     logger.warning("This release cannot build all of it:\n  " + "\n  ".join(PLAN.obstacles()))
 BUILD = f"results/{PLAN.name}"
-# Only these are downloaded: the other sources are written by simulate_screen.
-FETCHED = [source for source in PLAN.sources if source not in PLAN.simulated]
+# (source, file) pairs, by what writes them.
+SOURCE_FILES = [(source, file) for source, files in PLAN.sources.items() for file in files]
+SIMULATED = [(source, file) for source, file in SOURCE_FILES if source in PLAN.simulated]
+ARCHIVED = [(source, file) for source, file in SOURCE_FILES if PLAN.sources[source][file].archive]
+FETCHED = [pair for pair in SOURCE_FILES if pair not in {*SIMULATED, *ARCHIVED}]
 
 
 wildcard_constraints:
@@ -94,6 +99,11 @@ def any_of(values):
     return "|".join(sorted({re.escape(value) for value in values})) or "(?!)"
 
 
+def source_of(pairs):
+    """Return a constraint of the wildcard source: source and file together are one of these (source, file) pairs."""
+    return f"(?=(?:{any_of('/'.join(pair) for pair in pairs)})$)[^/]+"
+
+
 def source_files(source):
     """Return the files of a study or annotation entry."""
     return [f"sources/{source}/{path}" for path in PLAN.files(source)]
@@ -102,7 +112,22 @@ def source_files(source):
 def file_entry(wildcards):
     """Return a file's entry without its prose: a better note must not download 66 GB again."""
     entry = json.loads(PLAN.file_json(wildcards.source, wildcards.file))
-    return json.dumps({key: value for key, value in entry.items() if key not in {"note", "status"}}, sort_keys=True)
+    return json.dumps({key: value for key, value in entry.items() if key not in {"note", "size_about", "status"}}, sort_keys=True)
+
+
+def archive(wildcards):
+    """Return the archive that a file is a member of."""
+    return f"sources/{wildcards.source}/{PLAN.sources[wildcards.source][wildcards.file].archive}"
+
+
+def connections(host):
+    """Return a function of the wildcards: how many connections to a public host a file takes."""
+
+    def taken(wildcards):
+        found, count = host_load(PLAN.sources[wildcards.source][wildcards.file])
+        return count if found == host else 0
+
+    return taken
 
 
 def study_files(wildcards):
@@ -157,9 +182,11 @@ def hold_folder():
 def products(kind):
     """Return the files that a target asks for."""
     files = {
-        "sources": [file for source in FETCHED for file in source_files(source)],
+        "sources": [f"sources/{source}/{file}" for source, file in [*FETCHED, *ARCHIVED]],
+        "notice": [f"{BUILD}/corpus/NOTICE"],
         "corpora": [
             f"{BUILD}/corpus/corpus.json",
+            f"{BUILD}/corpus/NOTICE",
             *(f"{BUILD}/corpus/variants/{variant}.json" for variant in PLAN.variants),
             *qc_reports(PLAN.evaluation_pairs),
         ],

@@ -181,3 +181,27 @@ def test_a_repository_that_lists_another_file_than_the_catalogue_is_not_download
         fetch(file, out, pin=pin)
     assert "lists another file by this name: size 13" in error.value.found
     assert [request["target"] for request in internet.requests()] == ["/api/records/13350497"]
+
+
+def test_what_was_resolved_without_a_sum_gets_the_sum_of_the_first_download(
+    internet: Any, no_intervals: None, out: Path, pin: Pin
+) -> None:
+    url = "https://files.example.org/counts.tsv"
+    internet.serve(url, BODY)
+    looked_up = Pinned(
+        address="geo:GSE1/counts.tsv", urls=(url,), size=None, md5=None, sha256=None, resolved="2026-11-24"
+    )
+    pin.put(looked_up)
+    fetch(RemoteFile(path="tables/counts.tsv", addresses=("geo:GSE1/counts.tsv",)), out, pin=pin)
+    pinned = pin.get()
+    assert pinned is not None
+    assert (pinned.urls, pinned.size, pinned.sha256) == ((url,), len(BODY), SHA256)
+
+
+def test_a_file_that_is_there_already_is_pinned_where_the_lock_was_lost(origin: Path, out: Path, pin: Pin) -> None:
+    fetch(entry(origin), out, pin=pin)
+    pin.lock.path.unlink()
+    fetch(entry(origin), out, pin=pin)
+    pinned = pin.get()
+    assert pinned is not None
+    assert pinned.sha256 == SHA256

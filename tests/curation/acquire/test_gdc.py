@@ -457,7 +457,7 @@ def test_files_that_are_there_are_not_asked_for_again(
     folder, names = gdc_batches.files_folder(receipt), list(server.expected())
     (folder / names[4]).unlink()
     (folder / names[9]).write_bytes(b"too short")
-    (folder / f".{ids[4]}.part").write_bytes(b"of a run that was killed")
+    (folder / f".{ids[7]}.part").write_bytes(b"of a run that was killed")
     server.publish()
     fetched(receipt, patience)
     assert server.asked_data == [[ids[4], ids[9]]]
@@ -576,14 +576,38 @@ def test_a_file_that_an_archive_lacks_is_asked_for_alone(
 
 
 def test_a_server_that_refuses_everything_is_not_asked_for_every_file(
-    server: Gdc, receipt: Path, patience: Patience
+    server: Gdc, receipt: Path, patience: Patience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gdc_batches, "MAX_REFUSALS", 8)
     server.internet.fault(f"{DATA}*", status=403, times=100)
     message = refusal(receipt, patience, batch=2)
-    assert len(server.asked_data) <= gdc_batches.MAX_REFUSALS + 4
+    assert 8 <= len(server.asked_data) <= 8 + 4
     assert "23 of 23 files are missing" in message
     assert "and 13 more" in message
-    assert "refused requests in a row, the last: api.gdc.cancer.gov answered 403" in message
+    assert "stopped after 8 refused requests in a row, the last: api.gdc.cancer.gov answered 403" in message
+
+
+def test_refusals_that_bring_the_rest_do_not_end_the_run(
+    server: Gdc, ids: list[str], receipt: Path, patience: Patience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gdc_batches, "MAX_REFUSALS", 8)
+    gdc.pinned_listing(address(), pin_path(receipt), patience)
+    for file_id in (ids[0], ids[12], ids[17]):
+        del server.files[file_id]
+    server.publish()
+    message = refusal(receipt, patience, parallel=1, batch=N_FILES)
+    assert message.startswith(f"3 of 23 files are missing: {ids[0]} (")
+    assert "in a row" not in message
+    assert on_disk(receipt) == server.expected()
+
+
+def test_tries_that_bring_files_do_not_count(server: Gdc, receipt: Path, patience: Patience) -> None:
+    server.internet.fault(DATA, cut_after=6000, times=patience.tries + 1)
+    fetched(receipt, patience, batch=N_FILES)
+    assert server.internet.faults_left() == 0
+    sizes = [len(asked) for asked in server.asked_data]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert on_disk(receipt) == server.expected()
 
 
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><p>Are you human?", b'{"message": "maintenance"}'])
@@ -599,34 +623,40 @@ def test_a_page_instead_of_an_archive_is_shown_not_saved(
 
 
 def test_a_certificate_that_is_not_accepted_is_not_tried_for_every_file(
-    server: Gdc, receipt: Path, patience: Patience
+    server: Gdc, receipt: Path, patience: Patience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gdc_batches, "MAX_REFUSALS", 8)
     gdc.pinned_listing(address(), pin_path(receipt), patience)
     server.internet.fault("api.gdc.cancer.gov", tls="stranger", times=100)
     message = refusal(receipt, patience, batch=1)
     assert "certificate was not accepted" in message
-    assert 100 - server.internet.faults_left() <= gdc_batches.MAX_REFUSALS + 4
+    assert "set REQUESTS_CA_BUNDLE" in message
+    assert 8 <= 100 - server.internet.faults_left() <= 8 + 4
 
 
 def test_unsafe_members_are_refused_and_counted(
     server: Gdc, ids: list[str], receipt: Path, patience: Patience, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    name = server.name(ids[0])
-    unsafe = [
-        member("../../evil.tsv", b"evil"),
-        member("/evil.tsv", b"evil"),
-        member(f"{ids[0]}/../../evil.tsv", b"evil"),
-        member(name, kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
-        member(name, kind=tarfile.LNKTYPE, linkname="../../evil.tsv", size=BYTES_EACH),
-        member(name, kind=tarfile.CHRTYPE),
-        member(server.name(ids[15]), server.files[ids[15]]),
-        member(name, b"another size"),
-    ]
-    server.internet.fault(DATA, server.archive(ids[:10], *unsafe))
+    name, body = server.name(ids[0]), server.files[ids[0]]
+    unsafe = {
+        "'../../evil.tsv' was not asked for": member("../../evil.tsv", body),
+        "'/evil.tsv' was not asked for": member("/evil.tsv", body),
+        f"'{ids[0]}/../evil.tsv' was not asked for": member(f"{ids[0]}/../evil.tsv", body),
+        f"'{ids[0]}/evil.tsv' was not asked for": member(f"{ids[0]}/evil.tsv", body),
+        f"'{ids[0]}/evil/../{ids[0]}": member(f"{ids[0]}/evil/../{name}", body),
+        f"'{name}' is no plain file": member(name, kind=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        f"'{name}' is no plain file; ": member(name, kind=tarfile.LNKTYPE, linkname="/etc/passwd", size=BYTES_EACH),
+        f"'{server.name(ids[15])}' was not asked for": member(server.name(ids[15]), server.files[ids[15]]),
+        f"{name} has 12 bytes, the listing says 3,000": member(name, b"another size"),
+    }
+    server.internet.fault(DATA, server.archive(ids[:10], *unsafe.values()))
     fetched(receipt, patience, parallel=1)
     assert on_disk(receipt) == server.expected()
-    assert not list(receipt.parents[3].rglob("evil.tsv"))
-    assert f"{len(unsafe)} members that were not taken" in capfd.readouterr().err
+    assert not list(receipt.parents[3].rglob("evil*"))
+    printed = capfd.readouterr().err
+    assert "9 members that were not taken" in printed
+    for words in unsafe:
+        assert words in printed
 
 
 def test_a_member_that_comes_twice_is_taken_once(
@@ -673,13 +703,17 @@ def test_a_connection_that_drips_is_broken_off(server: Gdc, receipt: Path, waits
     assert on_disk(receipt) == server.expected()
 
 
-def test_a_batch_ends_at_its_bytes_too(
+def test_batches_and_groups_end_at_their_bytes_too(
     server: Gdc, receipt: Path, patience: Patience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    synced: list[Path] = []
     monkeypatch.setattr(gdc_batches, "BATCH_BYTES", 4 * BYTES_EACH)
     monkeypatch.setattr(gdc_batches, "GROUP_BYTES", 2 * BYTES_EACH)
+    monkeypatch.setattr(gdc_batches, "_sync", synced.append)
     fetched(receipt, patience)
     assert sorted(map(len, server.asked_data)) == [3, 4, 4, 4, 4, 4]
+    assert synced.count(gdc_batches.files_folder(receipt)) == 12
+    assert len(synced) == 12 + 2 * N_FILES
     assert on_disk(receipt) == server.expected()
 
 

@@ -112,7 +112,7 @@ def test_a_day_without_quotes_is_read_as_the_same_day(lock: SourcesLock) -> None
     [
         ("size: 10", "size: ten", ["key a.1.h5.size", "expected: a number of bytes", "found: 'ten'"]),
         ("size: 10", "size: true", ["key a.1.h5.size", "found: True"]),
-        ("size: 10", "sise: 10", ["key a.1.h5.sise", "did you mean 'size'?"]),
+        ("size: 10", "sizes: 10", ["key a.1.h5.sizes", "did you mean 'size'?"]),
         ("0" * 32, "0" * 31 + "G", ["key a.1.h5.md5", "expected: 32 lower-case hex digits", "G'"]),
         ("'2026-02-01'", "yesterday", ["key a.1.h5.resolved", "YYYY-MM-DD", "'yesterday'"]),
         ("    address: figshare:10298696/raw.h5ad\n", "", ["key a.1.h5.address", "no such key"]),
