@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.acquire.addresses import BucketAddress
-from curation.acquire.failures import GivenUpError, TryAgainError, WrongBytesError
+from curation.acquire.failures import GivenUpError, TryAgainError
 from curation.acquire.host_limits import host_slot
 from curation.acquire.http import Patience, persist, user_agent
 from curation.acquire.part_file import PartFile
 from curation.acquire.progress import Progress
-from curation.sizes import human_size
+from curation.acquire.transfer import transfer
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSStore, RetryConfig, S3Store
@@ -45,23 +45,7 @@ def download_object(address: BucketAddress, part: PartFile, patience: Patience) 
         The disk has no room.
     """
 
-    def attempt() -> None:
-        validator = part.resume(_url(address))
-        before = part.size
-        try:
-            _try(address, part, patience, validator)
-            part.check()
-        except WrongBytesError as error:
-            part.restart()
-            if not before:
-                raise GivenUpError(str(error)) from None
-            # The bytes of an earlier try may have been the wrong ones: once more from the first byte.
-            raise TryAgainError(f"{error}; dropping the {human_size(before)} of an earlier try") from None
-        except TryAgainError as error:
-            error.progress = part.size - before >= RANGE_BYTES
-            raise
-
-    persist(attempt, patience)
+    transfer(_url(address), part, patience, lambda validator: _append(address, part, patience, validator))
 
 
 def object_head(address: BucketAddress, patience: Patience | None = None) -> tuple[int, str]:
@@ -76,7 +60,7 @@ def object_head(address: BucketAddress, patience: Patience | None = None) -> tup
     return persist(lambda: _head(_store(address, patience), address), patience)
 
 
-def _try(address: BucketAddress, part: PartFile, patience: Patience, validator: str | None) -> None:
+def _append(address: BucketAddress, part: PartFile, patience: Patience, validator: str | None) -> None:
     """Append the ranges that are missing."""
     store = _store(address, patience)
     size, etag = _head(store, address)

@@ -8,7 +8,6 @@ import os
 import sys
 import tarfile
 import threading
-import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,7 +24,7 @@ from curation.acquire.disk import require_free
 from curation.acquire.failures import GivenUpError, TryAgainError
 from curation.acquire.file_check import CHUNK_BYTES
 from curation.acquire.gdc import COLUMNS, GdcFile, pinned_listing
-from curation.acquire.http import Patience, open_answer, persist
+from curation.acquire.http import Patience, open_answer, persist, pieces
 from curation.acquire.part_file import PartFile
 from curation.acquire.progress import Progress
 from curation.errors import InputError
@@ -443,18 +442,10 @@ class _Unpacked:
 
 
 def _pieces(answer: requests.Response, transfer: _Transfer) -> Iterator[bytes]:
-    """Yield the answer as it arrives; `TryAgainError` if it comes too slowly."""
-    raw, patience = answer.raw, transfer.patience
-    started, n_bytes = time.monotonic(), 0
-    while piece := raw.read1(PIECE_BYTES, decode_content=False):
+    """Yield the answer as it arrives, unless another thread has ended the work."""
+    for piece in pieces(answer, transfer.patience):
         transfer.stop_if_told()
         yield piece
-        n_bytes += len(piece)
-        elapsed_s = time.monotonic() - started
-        if elapsed_s >= patience.slow_s:
-            if n_bytes < patience.slowest_bytes_per_s * elapsed_s:
-                raise TryAgainError(f"the GDC sent {n_bytes:,} bytes in {elapsed_s:.0f} s, which is too slow")
-            started, n_bytes = time.monotonic(), 0
 
 
 def _sync(path: Path) -> None:

@@ -23,6 +23,8 @@ from curation.acquire.host_limits import host_slot
 # The only 4xx answers that may be different a moment later
 RETRIED_4XX = (408, 429)
 MAX_REDIRECTS = 10
+# Most bytes that are taken from a connection at once
+PIECE_BYTES = 2**20
 # What an API's answer may weigh; a page of 2,000 files of the GDC is 2 MB.
 MAX_JSON_BYTES = 64 * 2**20
 
@@ -130,6 +132,25 @@ def open_answer(
                 todo="check the clock of this machine; behind a proxy of your institution, set REQUESTS_CA_BUNDLE",
             ) from None
         raise TryAgainError(f"the connection failed: {_innermost(error)}") from None
+
+
+def pieces(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
+    """Yield the bytes of an answer when they arrive.
+
+    Raises
+    ------
+    TryAgainError
+        They only drip.
+    """
+    begun, n_bytes = time.monotonic(), 0
+    while piece := answer.raw.read1(PIECE_BYTES, decode_content=False):
+        yield piece
+        n_bytes += len(piece)
+        seconds = time.monotonic() - begun
+        if seconds >= patience.slow_s:
+            if n_bytes < patience.slowest_bytes_per_s * seconds:
+                raise TryAgainError(f"only {n_bytes:,} bytes arrived in {seconds:.0f} s")
+            begun, n_bytes = time.monotonic(), 0
 
 
 def persist(attempt: Callable[[], T], patience: Patience) -> T:

@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-
 import requests
 
 from curation.acquire.failures import GivenUpError, TryAgainError, WrongBytesError
-from curation.acquire.file_check import CHUNK_BYTES, proves_its_end
-from curation.acquire.http import Patience, open_answer, persist
+from curation.acquire.file_check import proves_its_end
+from curation.acquire.http import Patience, open_answer, pieces
 from curation.acquire.part_file import PartFile
 from curation.acquire.progress import Progress
-from curation.sizes import human_size
+from curation.acquire.transfer import transfer
 
-# A try that brought this much more than any before is progress, and the count of tries starts again.
-PROGRESS_BYTES = 2**22
 # An answer of another size than the catalogue's that is no larger is read, because it may be a message worth showing.
 MESSAGE_BYTES = 2**16
 
 
 def download(url: str, part: PartFile, patience: Patience) -> None:
-    """Fill `part` with the bytes at `url` and check them.
-
-    The part of an earlier try is taken up where it ended, if the server still has the same file or the catalogue has a
-    checksum that will tell.
-
-    Raises
-    ------
-    GivenUpError
-        The address is wrong, the server stays busy, or the bytes are not the file.
-    InputError
-        The disk has no room.
-    """
-    longest = 0
-
-    def attempt() -> None:
-        nonlocal longest
-        validator = part.resume(url)
-        before = part.size
-        try:
-            _try(url, part, patience, validator)
-            part.check()
-        except WrongBytesError as error:
-            part.restart()
-            if not before:
-                raise GivenUpError(str(error)) from None
-            # The bytes of an earlier try may have been the wrong ones: once more from the first byte.
-            raise TryAgainError(f"{error}; dropping the {human_size(before)} of an earlier try") from None
-        except TryAgainError as error:
-            error.progress = part.size >= longest + PROGRESS_BYTES
-            raise
-        finally:
-            longest = max(longest, before, part.size)
-
-    persist(attempt, patience)
+    """Fill `part` with the bytes at `url` and check them; raises as `transfer` does."""
+    transfer(url, part, patience, lambda validator: _append(url, part, patience, validator))
 
 
-def _try(url: str, part: PartFile, patience: Patience, validator: str | None) -> None:
+def _append(url: str, part: PartFile, patience: Patience, validator: str | None) -> None:
     """Append what the server sends; return when the answer was complete."""
     headers = {}
     if validator is not None and part.size != part.remote.size:
@@ -72,24 +35,11 @@ def _try(url: str, part: PartFile, patience: Patience, validator: str | None) ->
         part.require_room(known - part.size if known is not None else 0)
         part.remember(url, _validator(answer))
         with Progress(part.out.name, known, done=part.size) as progress:
-            for piece in _pieces(answer, patience):
+            for piece in pieces(answer, patience):
                 part.write(piece)
                 progress.add(len(piece))
     if total is not None and part.size < total:
         raise TryAgainError(f"the answer ended after {part.size:,} of {total:,} bytes")
-
-
-def _pieces(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """Yield what arrives, when it arrives; raise `TryAgainError` for a transfer that only drips."""
-    begun, n_bytes = time.monotonic(), 0
-    while piece := answer.raw.read1(CHUNK_BYTES, decode_content=False):
-        yield piece
-        n_bytes += len(piece)
-        seconds = time.monotonic() - begun
-        if seconds >= patience.slow_s:
-            if n_bytes < patience.slowest_bytes_per_s * seconds:
-                raise TryAgainError(f"only {n_bytes:,} bytes arrived in {seconds:.0f} s")
-            begun, n_bytes = time.monotonic(), 0
 
 
 def _accept(answer: requests.Response, part: PartFile, validator: str | None) -> int | None:
