@@ -4,7 +4,8 @@
 
 Speed: `curl -o` and `python -m curation fetch --url ... --sha256 ...` take turns on the same file, server and disk.
 Ours hashes, fsyncs and starts a Python, which its time includes. `2 mirrors` and `5 mirrors` mean that all but the last
-address fail. Kills: a download of 200 MB at 40 MB/s is killed with SIGKILL at random moments and started again.
+address fail. The order is drawn anew each round. Kills: a download of 200 MB at 40 MB/s is killed with SIGKILL at
+random moments and started again.
 """
 
 import argparse
@@ -65,6 +66,7 @@ def timed(command: list[str], out: Path) -> tuple[float, float]:
     """Run a command that writes `out`; return seconds and the largest memory in MB."""
     for path in out.parent.glob(f"{out.name}*"):
         path.unlink()
+    os.sync()  # what the run before left to write is not this one's time
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -102,7 +104,7 @@ def measure_speed(folder: Path, n_bytes: int, rounds: int) -> None:
         }
         results: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
         for _ in range(rounds):
-            for name, command in rows.items():
+            for name, command in random.sample(list(rows.items()), len(rows)):
                 results[name].append(timed(command, out))
     curl = statistics.median(n_bytes / 1e6 / seconds for seconds, _ in results["curl"])
     for name, found in results.items():
