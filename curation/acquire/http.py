@@ -131,7 +131,7 @@ def open_answer(
                 f"the server's certificate was not accepted: {_innermost(error)}",
                 todo="check the clock of this machine; behind a proxy of your institution, set REQUESTS_CA_BUNDLE",
             ) from None
-        raise TryAgainError(f"the connection failed: {_innermost(error)}") from None
+        raise TryAgainError(f"the connection to {urlsplit(url).hostname} failed: {_innermost(error)}") from None
 
 
 def pieces(answer: requests.Response, patience: Patience) -> Iterator[bytes]:

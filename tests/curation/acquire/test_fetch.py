@@ -417,7 +417,7 @@ def test_a_transfer_that_only_drips_is_broken_off_and_continued(server: Any, tmp
 def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, patience: Patience) -> None:
     with faulty_server.running_server() as server:
         url = server.url("/a")
-    assert "the connection failed" in refusal(remote(url), tmp_path / "study.bin", patience)
+    assert "the connection to 127.0.0.1 failed" in refusal(remote(url), tmp_path / "study.bin", patience)
 
 
 def test_a_finished_file_is_not_downloaded_again(server: Any, tmp_path: Path, patience: Patience) -> None:
