@@ -69,7 +69,7 @@ def extract_member(archive: Path, remote: RemoteFile, out: Path) -> dict[str, An
             fill_from_archive(archive, remote.member, part)
             part.check()
         except (GivenUpError, WrongBytesError) as error:
-            part.restart()
+            part.reject()
             raise InputError(
                 f"could not get {remote.path} out of {archive.name}",
                 where=f"{archive}, member {remote.member}",
@@ -77,7 +77,7 @@ def extract_member(archive: Path, remote: RemoteFile, out: Path) -> dict[str, An
                 todo=getattr(error, "todo", "") or "correct the member or its sums in the catalogue",
             ) from None
         except InputError:
-            part.restart()
+            part.reject()
             raise
         provenance = {**origin, "sha256": part.sha256, "size": part.size}
         part.commit(provenance)

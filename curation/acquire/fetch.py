@@ -25,7 +25,7 @@ from curation.acquire.addresses import (
 from curation.acquire.failures import GivenUpError, WrongBytesError
 from curation.acquire.file_check import CHUNK_BYTES, FileCheck, has_sum
 from curation.acquire.http import Patience
-from curation.acquire.part_file import PartFile, provenance_path
+from curation.acquire.part_file import PartFile, provenance_path, write_atomically
 from curation.acquire.web import download
 from curation.acquire.wheels import extract_member
 from curation.errors import InputError
@@ -72,14 +72,18 @@ def fetch(
         No address gave the file (the message has the reason for each), or the lock and the catalogue disagree.
     """
     addresses = [(text, parse_address(text)) for text in remote.addresses]
+    # An address that the catalogue no longer has makes what was pinned from it void.
     pinned = pin.get() if pin else None
+    pinned = pinned if pinned is not None and pinned.address in remote.addresses else None
     remote = _with_pinned(remote, pinned, pin)
-    kept = _kept_path(remote, out, pin)
+    # A receipt says nothing of the files that it lists, so it is never taken for done.
+    is_receipt = any(isinstance(address, GdcAddress) for _, address in addresses)
+    kept = None if is_receipt else _kept_path(remote, out, pin)
     failures: list[str] = []
     todo = ""
     with PartFile(remote, out) as part:
         filling = _Filling(part=part, pin=pin, pinned=pinned, patience=patience or Patience(), offline=offline)
-        done = _already_there(remote, out) or _taken_back(remote, out, kept)
+        done = None if is_receipt else _already_there(remote, out) or _taken_back(remote, out, kept)
         if done is not None:
             filling.pin_result(done)
             return done
@@ -91,12 +95,15 @@ def fetch(
                 failures.append(f"{text}: {error}")
                 todo = getattr(error, "todo", "") or todo
                 if isinstance(error, WrongBytesError):
-                    part.restart()
+                    part.reject()
                 continue
             provenance = {"file": remote.path, "address": text, "sha256": part.sha256, "size": part.size, **extra}
+            if is_receipt and out.is_file() and out.read_bytes() == part.path.read_bytes():
+                part.reject()  # the same list: a new date would only make later steps run again
+                return provenance
             part.commit(provenance)
-            filling.pin_result(provenance)
             _keep(out, kept)
+            filling.pin_result(provenance)
             return provenance
     raise InputError(
         f"could not get {remote.path}",
@@ -156,18 +163,14 @@ class _Filling:
         """Return a listed file's urls and version: from the lock, or else from the repository's API."""
         if self.pinned is not None and self.pinned.urls and self.pinned.address == text:
             return self.pinned.urls, self.pinned.note
-        if self.pinned is not None and self.pinned.address != text:
+        # A file pinned by its sum alone is safe to look up: the sum decides.
+        if self.pinned is not None and needs_listing(self.pinned.address) and self.pinned.address != text:
             raise GivenUpError("not looked up, because the lock holds the file from another address")
         from curation.acquire.listings import locate
 
         listed = locate(address, self.patience)
         entry = self.part.remote
-        for fact, catalogue, found in (("size", entry.size, listed.size), ("md5", entry.md5, listed.md5)):
-            if catalogue and found and catalogue != found:
-                raise GivenUpError(
-                    f"the repository lists another file by this name: {fact} {found}, the catalogue says {catalogue}",
-                    todo="compare the versions at the repository, then correct the catalogue",
-                )
+        listed.refuse_other(entry)
         self.part.expect(
             dataclasses.replace(
                 entry,
@@ -199,7 +202,9 @@ class _Filling:
     def pin_result(self, provenance: Mapping[str, Any]) -> None:
         """Pin what the catalogue does not say: the url that an API gave, and the sha256."""
         text, remote = provenance["address"], self.part.remote
-        if self.pin is None or text.startswith("gdc:") or (self.pinned is not None and self.pinned.sha256):
+        if self.pin is None or text.startswith("gdc:") or text not in remote.addresses:
+            return
+        if self.pinned is not None and self.pinned.sha256:
             return
         if self.pinned is not None:
             self.pin.put(dataclasses.replace(self.pinned, size=provenance["size"], sha256=provenance["sha256"]))
@@ -244,14 +249,6 @@ def _with_pinned(remote: RemoteFile, pinned: Pinned | None, pin: Pin | None) -> 
                 found=str(locked),
                 todo=refresh,
             )
-    if needs_listing(pinned.address) and pinned.address not in remote.addresses:
-        raise InputError(
-            f"the lock holds {remote.path} from an address that the catalogue no longer has",
-            where=where,
-            expected=" or ".join(remote.addresses),
-            found=pinned.address,
-            todo=refresh,
-        )
     return dataclasses.replace(
         remote,
         size=remote.size or pinned.size,
@@ -276,12 +273,16 @@ def _copy(path: Path, part: PartFile) -> dict[str, Any]:
 
 
 def _already_there(remote: RemoteFile, out: Path) -> dict[str, Any] | None:
-    """Return the provenance of a finished file that this entry describes; the file is hashed again, not trusted."""
+    """Return the provenance of a finished file that this entry describes; the file is hashed again, not trusted.
+
+    A file without provenance, that a person placed there, is one if the catalogue has a checksum of it.
+    """
     try:
-        provenance: Mapping[str, Any] = json.loads(provenance_path(out).read_text(encoding="utf-8"))
+        provenance: dict[str, Any] | None = json.loads(provenance_path(out).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    if not out.exists() or not (has_sum(remote) or provenance.get("address") in remote.addresses):
+        provenance = None
+    described = provenance is not None and provenance.get("address") in remote.addresses
+    if not out.is_file() or not (has_sum(remote) or described):
         return None
     found = FileCheck(remote)
     try:
@@ -289,21 +290,25 @@ def _already_there(remote: RemoteFile, out: Path) -> dict[str, Any] | None:
             while chunk := handle.read(CHUNK_BYTES):
                 found.take(chunk)
         found.check(out)
-        return dict(provenance) if found.sha256 == provenance.get("sha256") else None
+        sha256 = found.sha256
     except WrongBytesError:
         return None
     finally:
         found.close()
+    if provenance is None:
+        provenance = {"file": remote.path, "address": "placed by hand", "sha256": sha256, "size": found.size}
+        write_atomically(provenance_path(out), provenance)
+    return provenance if sha256 == provenance.get("sha256") else None
 
 
 def _taken_back(remote: RemoteFile, out: Path, kept: Path | None) -> dict[str, Any] | None:
     """Give a kept file its name again, if it is the one that this entry describes."""
     if kept is None or out.exists() or not kept.exists():
         return None
-    os.link(kept, out)
-    done = _already_there(remote, out)
-    if done is None:
-        out.unlink()
+    done = _already_there(remote, kept)
+    if done is not None:
+        write_atomically(provenance_path(out), done)
+        os.link(kept, out)
     return done
 
 
@@ -317,12 +322,18 @@ def _keep(out: Path, kept: Path | None) -> None:
         os.link(out, kept)
     except OSError:
         return
+    write_atomically(provenance_path(kept), json.loads(provenance_path(out).read_text(encoding="utf-8")))
 
 
 def _kept_path(remote: RemoteFile, out: Path, pin: Pin | None) -> Path | None:
-    """Return sources/.kept/<source>/<path> for sources/<source>/<path>, or None for a file elsewhere."""
+    """Return where a file of the workflow has its second name; None for a file elsewhere."""
     sources = _sources_folder(remote, out)
-    return sources / KEPT / out.relative_to(sources) if pin is not None and sources is not None else None
+    return kept_path(sources, out) if pin is not None and sources is not None else None
+
+
+def kept_path(sources: Path, out: Path) -> Path:
+    """Return sources/.kept/<source>/<path> for sources/<source>/<path>."""
+    return sources / KEPT / out.relative_to(sources)
 
 
 def _wheels_folder(part: PartFile) -> Path:

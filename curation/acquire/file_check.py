@@ -14,9 +14,9 @@ CHUNK_BYTES = 2**20
 HEAD_BYTES = 512
 HDF5, GZIP, ZIP = b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"PK\x03\x04"
 # Suffix -> first bytes of a file of that kind
-MAGIC = {".h5ad": HDF5, ".h5": HDF5, ".gz": GZIP, ".tgz": GZIP, ".zip": ZIP}
-# What error pages and challenges begin with
-PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<error")
+MAGIC = {".h5ad": HDF5, ".h5": HDF5, ".gz": GZIP, ".tgz": GZIP, ".zip": ZIP, ".pickle": b"\x80"}
+# What error pages, challenges and messages begin with, and the names of files that may begin so
+PAGE_STARTS, LIKE_PAGES = (b"<", b"{", b"["), (".xml", ".json", ".html", ".htm", ".svg")
 # HDF5 superblock: version -> where the 8-byte address of the file's end stands (file format specification, sec. II.A)
 _HDF5_END_AT = {0: 40, 1: 44, 2: 28, 3: 28}
 
@@ -87,7 +87,7 @@ class FileCheck:
         remote = self.remote
         if self.size == 0:
             raise WrongBytesError("an empty file")
-        self._check_head()
+        self.check_head()
         if remote.size is not None and self.size != remote.size:
             raise WrongBytesError(f"{self.size:,} bytes, the catalogue says {remote.size:,}")
         if self.md5 in remote.refused_md5:
@@ -98,9 +98,10 @@ class FileCheck:
         if not has_sum(remote):
             self._check_end(path)
 
-    def _check_head(self) -> None:
-        name, start = self.remote.path.lower(), self._head.lstrip().lower()
-        if start.startswith(PAGES) or (start.startswith(b"{") and not name.endswith(".json")):
+    def check_head(self) -> None:
+        """Raise `WrongBytesError` if the first bytes are those of a page, a message or another kind of file."""
+        name, start = self.remote.path.lower(), self._head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if start.startswith(PAGE_STARTS) and not name.endswith(LIKE_PAGES):
             text = self._head[:80].decode("utf-8", "replace")
             raise WrongBytesError(f"a page or message instead of data: {' '.join(text.split())}")
         magic = _magic(self.remote)

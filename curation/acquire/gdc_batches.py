@@ -56,8 +56,7 @@ def fetch_gdc(
     """Bring every file of a listing to disk and write the receipt, a table of them, into `part`.
 
     Files lie at <receipt without suffix>/<file_id>/<file_name>. A file takes its name only after size and md5 agree
-    with the listing; one that is there with the right size is not asked for again, so an interrupted run goes on where
-    it was.
+    with the listing; one that is there is hashed again and not asked for, so an interrupted run goes on where it was.
 
     Parameters
     ----------
@@ -90,6 +89,10 @@ def fetch_gdc(
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(".*.part"):
         stale.unlink()  # of a run that was killed; the receipt's lock says that no other is at work
+    present = [file for file in listing.files if _size(_path(folder, file)) == file.size]
+    for file, what in wrong_files(present, folder):
+        print(f"{file.file_id}: {what}; it is fetched again", file=sys.stderr, flush=True)
+        _path(folder, file).unlink()
     missing = missing_files(listing.files, folder)
     n_bytes = sum(file.size for file in missing)
     require_free(folder, n_bytes, f"{len(missing):,} files of the GDC")

@@ -44,6 +44,7 @@ class PartFile:
         out.parent.mkdir(parents=True, exist_ok=True)
         self._handle = self._locked()
         self._sync = BackgroundSync(self._handle.fileno())
+        self._outdated = False  # the bytes on disk go as soon as better ones arrive
         self._found = FileCheck(remote)
 
     def _locked(self) -> IO[bytes]:
@@ -93,10 +94,22 @@ class PartFile:
         self._found = FileCheck(remote)
 
     def restart(self) -> None:
-        """Forget every byte."""
+        """Start from the first byte; what lies there goes when the first new bytes have come and are no error page."""
+        self._outdated = os.fstat(self._handle.fileno()).st_size > 0
+        self.expect(self.remote)
+
+    def reject(self) -> bool:
+        """Drop bytes that turned out wrong; return False where they had not come into the file."""
+        dropped = not self._outdated
+        if dropped:
+            self._drop()
+        self.expect(self.remote)
+        return dropped
+
+    def _drop(self) -> None:
         self._state_path.unlink(missing_ok=True)
         self._handle.truncate(0)
-        self.expect(self.remote)
+        self._outdated = False
 
     def resume(self, url: str) -> str | None:
         """Take up the bytes of an earlier try, if that is safe.
@@ -109,6 +122,7 @@ class PartFile:
             without one the bytes are dropped.
         """
         self.expect(self.remote)
+        self._outdated = False
         n_bytes, state = os.fstat(self._handle.fileno()).st_size, self._state()
         validator = str(state.get("validator", "")) if state.get("url") == url else ""
         if not n_bytes or not (validator or has_sum(self.remote)):
@@ -125,9 +139,17 @@ class PartFile:
             return None
         return validator
 
-    def remember(self, url: str, validator: str) -> None:
+    def remember(self, url: str, validator: str, total: int | None = None) -> None:
         """Note what a later resume must find unchanged at the server."""
-        write_atomically(self._state_path, {"url": url, "validator": validator})
+        if self._outdated:
+            self._drop()  # these are not the bytes of that version
+        write_atomically(self._state_path, {"url": url, "validator": validator, "total": total})
+
+    @property
+    def remembered_total(self) -> int | None:
+        """Bytes of the whole file, as the server said when the part was begun."""
+        total = self._state().get("total")
+        return int(total) if total is not None else None
 
     def _state(self) -> Mapping[str, Any]:
         try:
@@ -151,6 +173,9 @@ class PartFile:
             The disk is full.
         """
         self._found.take(chunk)
+        if self._outdated:
+            self._found.check_head()
+            self._drop()
         try:
             view = memoryview(chunk)
             while view:

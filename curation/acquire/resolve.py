@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from curation.acquire.addresses import GdcAddress, ListedAddress, parse_address
 from curation.acquire.failures import GivenUpError
+from curation.acquire.fetch import kept_path
 from curation.acquire.http import Patience
 from curation.acquire.lock import Pinned, SourcesLock, today
 from curation.acquire.part_file import provenance_path
@@ -54,7 +55,7 @@ def resolve_sources(
     lines, failures = [], []
     for file in source_files(plan, folder, lock):
         try:
-            line = _resolve(file, patience, anew=file.source in refresh)
+            line = _resolve(file, folder, patience, anew=file.source in refresh)
         except GivenUpError as error:
             failures.append(f"{file.label}: {error}" + (f" ({error.todo})" if error.todo else ""))
             continue
@@ -71,21 +72,22 @@ def resolve_sources(
     return lines
 
 
-def _resolve(file: SourceFile, patience: Patience, *, anew: bool) -> str:
-    """Pin one file; return what was done, or ""."""
-    for text in file.remote.addresses:
-        address = parse_address(text)
-        if isinstance(address, GdcAddress):
-            return _list(file, address, patience, anew=anew)
-        if isinstance(address, ListedAddress):
-            return _locate(file, text, address, patience, anew=anew)
+def _resolve(file: SourceFile, folder: Path, patience: Patience, *, anew: bool) -> str:
+    """Pin one file, if its first address needs it; return what was done, or ""."""
+    text = next(iter(file.remote.addresses), "")  # a member of an archive has none
+    address = parse_address(text) if text else None
+    if isinstance(address, GdcAddress):
+        return _list(file, folder, address, patience, anew=anew)
+    if isinstance(address, ListedAddress):
+        return _locate(file, folder, text, address, patience, anew=anew)
     if anew and file.pin.get() is not None:
         file.pin.lock.drop(file.source, file.remote.path)
+        _fetch_again(file, folder)
         return "forgotten; the next fetch pins what it finds"
     return ""
 
 
-def _list(file: SourceFile, address: GdcAddress, patience: Patience, *, anew: bool) -> str:
+def _list(file: SourceFile, folder: Path, address: GdcAddress, patience: Patience, *, anew: bool) -> str:
     from curation.acquire.gdc import pinned_listing, read_listing, refresh_listing
 
     assert file.listing is not None
@@ -94,17 +96,20 @@ def _list(file: SourceFile, address: GdcAddress, patience: Patience, *, anew: bo
     before = read_listing(file.listing)
     listing = (refresh_listing if anew else pinned_listing)(address, file.listing, patience)
     if before is not None and before.files != listing.files:
-        _fetch_again(file)
+        _fetch_again(file, folder)
     return f"{len(listing.files):,} files pinned in {file.listing}"
 
 
-def _locate(file: SourceFile, text: str, address: ListedAddress, patience: Patience, *, anew: bool) -> str:
+def _locate(
+    file: SourceFile, folder: Path, text: str, address: ListedAddress, patience: Patience, *, anew: bool
+) -> str:
     from curation.acquire.listings import locate
 
     pinned = file.pin.get()
     if pinned is not None and pinned.address == text and pinned.urls and not anew:
         return ""
     found = locate(address, patience)
+    found.refuse_other(file.remote)
     file.pin.put(
         Pinned(
             address=text,
@@ -117,10 +122,18 @@ def _locate(file: SourceFile, text: str, address: ListedAddress, patience: Patie
         )
     )
     if pinned is not None and (pinned.urls, pinned.size, pinned.md5) != (tuple(found.urls), found.size, found.md5):
-        _fetch_again(file)
+        _fetch_again(file, folder)
     return found.urls[0]
 
 
-def _fetch_again(file: SourceFile) -> None:
-    """Have the next fetch not take the file on disk for the one that is pinned now."""
-    provenance_path(file.path).unlink(missing_ok=True)
+def _fetch_again(file: SourceFile, folder: Path) -> None:
+    """Have the next build fetch the file: take its name away, and the records by which an older copy would pass.
+
+    The bytes stay in sources/.kept until the new ones are there.
+    """
+    kept = kept_path(folder, file.path)
+    if file.listing is None and file.path.exists() and not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        file.path.replace(kept)
+    for path in (file.path, provenance_path(file.path), provenance_path(kept)):
+        path.unlink(missing_ok=True)

@@ -45,8 +45,7 @@ def transfer(url: str, part: PartFile, patience: Patience, append: Callable[[str
             append(validator)
             part.check()
         except WrongBytesError as error:
-            part.restart()
-            if not before:
+            if not part.reject() or not before:
                 raise GivenUpError(str(error)) from None
             # The bytes of an earlier try may have been the wrong ones: once more from the first byte.
             raise TryAgainError(f"{error}; dropping the {human_size(before)} of an earlier try") from None

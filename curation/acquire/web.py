@@ -5,7 +5,7 @@ from __future__ import annotations
 import requests
 
 from curation.acquire.failures import GivenUpError, TryAgainError, WrongBytesError
-from curation.acquire.file_check import proves_its_end
+from curation.acquire.file_check import has_sum, proves_its_end
 from curation.acquire.http import Patience, open_answer, pieces
 from curation.acquire.part_file import PartFile
 from curation.acquire.progress import Progress
@@ -33,11 +33,14 @@ def _append(url: str, part: PartFile, patience: Patience, validator: str | None)
         total = _accept(answer, part, validator)
         known = total if total is not None else part.remote.size
         part.require_room(known - part.size if known is not None else 0)
-        part.remember(url, _validator(answer))
+        remembered = False
         with Progress(part.out.name, known, done=part.size) as progress:
             for piece in pieces(answer, patience):
                 part.write(piece)
                 progress.add(len(piece))
+                if not remembered:
+                    part.remember(url, _validator(answer), total)
+                    remembered = True
     if total is not None and part.size < total:
         raise TryAgainError(f"the answer ended after {part.size:,} of {total:,} bytes")
 
@@ -45,10 +48,15 @@ def _append(url: str, part: PartFile, patience: Patience, validator: str | None)
 def _accept(answer: requests.Response, part: PartFile, validator: str | None) -> int | None:
     """Check status and headers; return the size of the whole file, if the server states it."""
     if answer.status_code == 416:
+        stated = answer.headers.get("Content-Range", "").removeprefix("bytes */")
+        if validator and stated == str(part.size):
+            return part.size  # every byte was there already
         raise WrongBytesError("the server has fewer bytes than an earlier try got")
     kind = answer.headers.get("Content-Type", "").split(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         raise GivenUpError("the server sent an HTML page instead of the file")
+    if kind.endswith("json") and not part.remote.path.lower().endswith("json"):
+        raise GivenUpError(f"the server sent a message ({kind}) instead of the file")
     coding = answer.headers.get("Content-Encoding", "identity").lower()
     if coding != "identity" and not part.out.name.endswith((".gz", ".tgz")):
         raise GivenUpError(f"the server re-coded the file ({coding}) although it was asked not to")
@@ -74,12 +82,24 @@ def _total_of_range(answer: requests.Response, part: PartFile, validator: str | 
     """Check that a partial answer continues the part; return the size of the whole file, if stated."""
     span, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
     if validator is None or span.split("-")[0] != str(part.size):
-        part.restart()
+        part.reject()
         raise TryAgainError(f"the server sent another range than asked for ({span or 'none stated'})")
-    if validator and _validator(answer) not in ("", validator):
-        part.restart()
-        raise TryAgainError("the server continued another version of the file, although it was asked not to")
-    return int(total) if total.isdigit() else None
+    whole = int(total) if total.isdigit() else None
+    if validator and not _same_version(answer, part, validator, whole):
+        part.reject()
+        raise TryAgainError("the server did not confirm that it continues the same version of the file")
+    return whole
+
+
+def _same_version(answer: requests.Response, part: PartFile, validator: str, whole: int | None) -> bool:
+    """Return whether a partial answer is of the version that was begun.
+
+    A checksum would notice the joint of two versions. Without one the server has to confirm version and size.
+    """
+    found = _validator(answer)
+    if has_sum(part.remote):
+        return found in ("", validator)
+    return found == validator and whole == (part.remembered_total or whole)
 
 
 def _validator(answer: requests.Response) -> str:

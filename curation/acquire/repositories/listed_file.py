@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from curation.acquire.failures import GivenUpError
+from curation.remote_file import RemoteFile
 
 T = TypeVar("T")
 _WORDS = {str: "text", int: "a whole number", list: "a list", dict: "a mapping"}
@@ -36,6 +37,16 @@ class ListedFile:
     md5: str | None = None
     sha256: str | None = None
     note: str = ""
+
+    def refuse_other(self, remote: RemoteFile) -> None:
+        """Raise `GivenUpError` if the catalogue's entry describes another file than the one that is listed."""
+        for fact in ("size", "md5", "sha256"):
+            catalogue, found = getattr(remote, fact), getattr(self, fact)
+            if catalogue and found and catalogue != found:
+                raise GivenUpError(
+                    f"the repository lists another file by this name: {fact} {found}, the catalogue says {catalogue}",
+                    todo="compare the versions at the repository, then correct the catalogue",
+                )
 
 
 def required(host: str, record: Any, key: str, kind: type[T]) -> T:

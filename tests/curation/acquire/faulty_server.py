@@ -25,12 +25,13 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Served:
-    """What a path serves once its faults are used up, and the requests that came."""
+    """What a path serves once its faults are used up, whether answers hide its version, and the requests that came."""
 
     body: bytes
     etag: str = '"v1"'
     faults: list[Fault] = field(default_factory=list)
     ignore_range: bool = False
+    hide_etag: list[bool] = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)
     bytes_sent: int = 0
 
@@ -68,11 +69,15 @@ class _Handler(BaseHTTPRequestHandler):
         unchanged = self.headers.get("If-Range", served.etag) == served.etag
         if asked and unchanged and not served.ignore_range and status == 200 and fault.body is None:
             start = int(asked.removeprefix("bytes=").split("-")[0])
+            if start >= len(body):
+                self._refuse_range(len(body))
+                return
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
             body, status = body[start:], 206
         self.send_response(status)
         length = {} if fault.no_length else {"Content-Length": str(len(body))}
-        for name, value in {**length, "ETag": served.etag, **headers}.items():
+        etag = {} if served.hide_etag and served.hide_etag.pop(0) else {"ETag": served.etag}
+        for name, value in {**length, **etag, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         sent = body if fault.cut_after is None else body[: fault.cut_after]
@@ -82,6 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(sent[start : start + n_bytes])
                 served.bytes_sent += len(sent[start : start + n_bytes])
                 time.sleep(pause_s)
+        self.close_connection = True
+
+    def _refuse_range(self, size: int) -> None:
+        self.send_response(416)
+        self.send_header("Content-Range", f"bytes */{size}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:

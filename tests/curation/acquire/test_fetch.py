@@ -147,6 +147,13 @@ def test_a_server_that_asks_for_hours_is_given_up_at_once(
         (Fault(body=BODY, headers={"Content-Type": "text/html; charset=utf-8"}), "HTML page"),
         (Fault(body=b"\n<!DOCTYPE html><p>are you human?"), "a page or message instead of data"),
         (Fault(body=b'{"error": "rate limit"}'), "a page or message instead of data"),
+        (Fault(body=b"\xef\xbb\xbf<!DOCTYPE html>"), "a page or message instead of data"),
+        (Fault(body=b"<head><title>captcha"), "a page or message instead of data"),
+        (Fault(body=b'["error", "rate limit"]'), "a page or message instead of data"),
+        (
+            Fault(body=b"1", headers={"Content-Type": "application/problem+json"}),
+            "a message (application/problem+json)",
+        ),
         (Fault(body=BODY, headers={"Content-Encoding": "gzip"}), "re-coded"),
     ],
 )
@@ -328,6 +335,45 @@ def test_a_server_that_continues_another_version_is_asked_again_from_the_first_b
     out = tmp_path / "study.bin"
     fetch(no_checksum(server.url("/a")), out, patience=patience)
     assert out.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": '"v1"'}], ids=["no version", "another size"])
+def test_without_a_checksum_a_range_counts_only_if_version_and_size_are_confirmed(
+    server: Any, tmp_path: Path, patience: Patience, headers: dict[str, str]
+) -> None:
+    total = len(BODY) if not headers else len(BODY) + 7
+    other = b"x" * (total - 1_000_000)
+    span = {"Content-Range": f"bytes 1000000-{total - 1}/{total}"}
+    server.serve("/a", BODY, Fault(cut_after=1_000_000), Fault(status=206, body=other, headers={**span, **headers}))
+    server.files["/a"].hide_etag = [False, not headers]
+    out = tmp_path / "study.bin"
+    fetch(no_checksum(server.url("/a")), out, patience=patience)
+    assert out.read_bytes() == BODY
+
+
+def test_a_dead_mirror_does_not_cost_what_another_began(server: Any, tmp_path: Path) -> None:
+    served = server.serve("/a", BODY, Fault(cut_after=2_000_000))
+    out = tmp_path / "study.bin"
+    file = no_checksum(server.url("/a"), server.url("/gone"))
+    refusal(file, out, Patience(tries=1))
+    server.serve("/page", b"<html>login</html>")
+    refusal(no_checksum(server.url("/page")), out, Patience(tries=1))
+    assert (tmp_path / "study.bin.part").stat().st_size == 2_000_000
+    fetch(file, out, patience=Patience(tries=1))
+    assert out.read_bytes() == BODY
+    assert served.requests[-1]["Range"] == "bytes=2000000-"
+
+
+def test_a_part_of_a_file_of_unknown_size_that_is_complete_is_not_fetched_twice(
+    server: Any, tmp_path: Path, patience: Patience
+) -> None:
+    served = server.serve("/a", BODY)
+    out = tmp_path / "study.bin"
+    (tmp_path / "study.bin.part").write_bytes(BODY)
+    (tmp_path / "study.bin.part.json").write_text(json.dumps({"url": server.url("/a"), "validator": '"v1"'}))
+    fetch(no_checksum(server.url("/a")), out, patience=patience)
+    assert out.read_bytes() == BODY
+    assert served.bytes_sent == 0
 
 
 def test_a_part_that_holds_every_byte_costs_no_request(server: Any, tmp_path: Path, patience: Patience) -> None:

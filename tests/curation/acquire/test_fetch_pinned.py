@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,19 @@ def test_a_lock_that_contradicts_the_catalogue_is_an_error_that_names_both(origi
     assert "resolve --refresh toy" in error.value.todo
 
 
-def test_a_lock_of_another_repository_file_than_the_catalogues_is_an_error(origin: Path, out: Path, pin: Pin) -> None:
-    pin.put(
-        Pinned(address="zenodo:1/a", urls=("https://x/a",), size=None, md5=None, sha256=None, resolved="2026-11-24")
-    )
-    with pytest.raises(InputError) as error:
-        fetch(entry(origin), out, pin=pin)
-    assert error.value.found == "zenodo:1/a"
+def test_a_corrected_address_voids_what_was_pinned_from_the_wrong_one(
+    origin: Path, out: Path, pin: Pin, tmp_path: Path
+) -> None:
+    fetch(entry(origin), out, pin=pin)
+    right = tmp_path / "origin/right.tsv"
+    right.write_bytes(b"ENSG00000000003\t8\n")
+    out.unlink()  # as Snakemake does before it runs a step again
+    fetch(entry(right), out, pin=pin)
+    assert out.read_bytes() == right.read_bytes()
+    pinned = pin.get()
+    assert pinned is not None
+    assert pinned.address == f"file:{right}"
+    assert pinned.sha256 == hashlib.sha256(right.read_bytes()).hexdigest()
 
 
 def test_a_file_that_snakemake_removed_comes_back_without_its_address(origin: Path, out: Path, pin: Pin) -> None:
@@ -159,17 +166,55 @@ def test_a_locked_build_looks_nothing_up_again(internet: Any, no_intervals: None
 
 
 def test_a_locked_build_does_not_look_up_a_second_address(
-    internet: Any, no_intervals: None, origin: Path, out: Path, pin: Pin
+    internet: Any, no_intervals: None, out: Path, pin: Pin
 ) -> None:
-    fetch(entry(origin), out, pin=pin)
-    remove(out)
-    (out.parents[2] / ".kept/toy/tables/counts.tsv").unlink()
-    origin.unlink()
-    file = RemoteFile(path="tables/counts.tsv", addresses=(f"file:{origin}", "zenodo:13350497/counts.tsv"))
+    urls = ("https://zenodo.org/api/records/1/files/counts.tsv/content",)
+    pin.put(Pinned(address="zenodo:1/counts.tsv", urls=urls, size=None, md5=None, sha256=None, resolved="2026-11-24"))
+    internet.play("zenodo.org")
+    file = RemoteFile(path="tables/counts.tsv", addresses=("zenodo:1/counts.tsv", "zenodo:2/counts.tsv"))
     with pytest.raises(InputError) as error:
         fetch(file, out, pin=pin)
     assert "not looked up, because the lock holds the file from another address" in error.value.found
-    assert internet.requests() == []
+    assert [request["target"] for request in internet.requests()] == ["/api/records/1/files/counts.tsv/content"]
+
+
+def test_a_sum_that_is_pinned_guards_a_look_up_at_a_mirror(
+    internet: Any, no_intervals: None, origin: Path, out: Path, pin: Pin
+) -> None:
+    file = RemoteFile(path="tables/counts.tsv", addresses=(f"file:{origin}", "zenodo:13350497/counts.tsv"))
+    fetch(file, out, pin=pin)
+    for body, arrives in ((b"a new version of it", False), (BODY, True)):
+        internet.zenodo(13350497, {"counts.tsv": body})
+        remove(out)
+        (out.parents[2] / ".kept/toy/tables/counts.tsv").unlink(missing_ok=True)
+        origin.unlink(missing_ok=True)
+        if arrives:
+            fetch(file, out, pin=pin)
+            assert out.read_bytes() == BODY
+        else:
+            with pytest.raises(InputError, match="could not get"):
+                fetch(file, out, pin=pin)
+            out.write_bytes(b"")
+            out.with_name("counts.tsv.provenance.json").write_text("{}")
+
+
+def test_a_study_whose_folder_was_removed_comes_back_without_a_download(origin: Path, out: Path, pin: Pin) -> None:
+    fetch(entry(origin), out, pin=pin)
+    shutil.rmtree(out.parents[1])
+    origin.unlink()
+    fetch(entry(origin), out, pin=pin)
+    assert out.read_bytes() == BODY
+
+
+def test_a_file_that_a_person_placed_is_taken_by_its_sum(out: Path, pin: Pin) -> None:
+    out.parent.mkdir(parents=True)
+    out.write_bytes(BODY)
+    file = RemoteFile(path="tables/counts.tsv", addresses=("https://x.invalid/a",), sha256=SHA256)
+    assert fetch(file, out, pin=pin, offline=True)["address"] == "placed by hand"
+    out.with_name("counts.tsv.provenance.json").unlink()
+    out.write_bytes(BODY[:-1])
+    with pytest.raises(InputError, match="could not get"):
+        fetch(file, out, pin=pin, offline=True)
 
 
 def test_a_repository_that_lists_another_file_than_the_catalogue_is_not_downloaded_from(

@@ -27,7 +27,9 @@ import pytest
 from curation.acquire import gdc, gdc_batches, host_limits
 from curation.acquire.addresses import GdcAddress, parse_address
 from curation.acquire.failures import GivenUpError
+from curation.acquire.fetch import fetch
 from curation.acquire.http import Patience, get_json
+from curation.acquire.lock import SourcesLock
 from curation.acquire.part_file import PartFile
 from curation.errors import InputError
 from curation.remote_file import RemoteFile
@@ -805,3 +807,27 @@ def test_kill_9_leaves_no_wrong_file_and_a_later_run_asks_only_for_the_rest(
     assert on_disk(receipt) == server.expected()
     assert len(receipt.read_text().splitlines()) == len(server.files) + 1
     assert (pages, server.asked_pages) == (1, [])
+
+
+def test_a_receipt_is_never_taken_for_the_files_that_it_lists(
+    server: Gdc, ids: list[str], patience: Patience, tmp_path: Path
+) -> None:
+    out = tmp_path / "sources/tcga/star_counts.tsv"
+    pin = SourcesLock(tmp_path / "sources.lock.yaml").pin("tcga", "star_counts.tsv")
+    remote = RemoteFile(path="star_counts.tsv", addresses=(TEXT,))
+    fetch(remote, out, pin=pin, patience=patience)
+    receipt, written = out.read_bytes(), out.stat().st_mtime_ns
+    lost, damaged = (out.with_suffix("") / server.name(file_id) for file_id in ids[:2])
+    lost.unlink()
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    asked = len(server.asked_data)
+    fetch(remote, out, pin=pin, patience=patience)
+    assert on_disk(out) == server.expected()
+    assert sorted(server.asked_data[asked]) == sorted(ids[:2])
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == (receipt, written)
+    out.unlink()  # as Snakemake does before it runs a step again
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    fetch(remote, out, pin=pin, patience=patience)
+    assert on_disk(out) == server.expected()
+    assert out.read_bytes() == receipt
+    assert not (tmp_path / "sources/.kept").exists()
