@@ -112,7 +112,9 @@ def source_files(source):
 def file_entry(wildcards):
     """Return a file's entry without its prose: a better note must not download 66 GB again."""
     entry = json.loads(PLAN.file_json(wildcards.source, wildcards.file))
-    return json.dumps({key: value for key, value in entry.items() if key not in {"note", "size_about", "status"}}, sort_keys=True)
+    return json.dumps(
+        {key: value for key, value in entry.items() if key not in {"note", "size_about", "status"}}, sort_keys=True
+    )
 
 
 def archive(wildcards):

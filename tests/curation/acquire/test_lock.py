@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import yaml
 
 from curation.acquire.lock import HEADER, Pinned, SourcesLock
 from curation.errors import InputError
+
+ROOT = Path(__file__).parents[3]
 
 
 def pinned(**fields: object) -> Pinned:
@@ -79,20 +82,37 @@ def test_dropping_from_a_lock_that_is_not_there_makes_none(lock: SourcesLock) ->
     assert not lock.path.exists()
 
 
+# Pins ten files of a source, as one of several processes of a build.
+PINNING = """
+import sys
+from pathlib import Path
+from curation.acquire.lock import Pinned, SourcesLock
+lock = SourcesLock(Path(sys.argv[1]))
+for number in range(10):
+    pinned = Pinned(address="zenodo:1/a", urls=(), size=1, md5=None, sha256=None, resolved="2026-11-24")
+    lock.put(sys.argv[2], f"file{number}", pinned)
+"""
+
+
 def _pin_many(path: Path, source: str) -> None:
     lock = SourcesLock(path)
     for number in range(10):
         lock.put(source, f"file{number}", pinned())
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_many_writers_at_once_lose_nothing(lock: SourcesLock, kind: str) -> None:
-    start = threading.Thread if kind == "threads" else multiprocessing.get_context("forkserver").Process
-    writers = [start(target=_pin_many, args=(lock.path, f"source{number}")) for number in range(4)]
+def test_many_threads_at_once_lose_nothing(lock: SourcesLock) -> None:
+    writers = [threading.Thread(target=_pin_many, args=(lock.path, f"source{number}")) for number in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
+    assert {source: len(files) for source, files in lock.entries().items()} == {f"source{n}": 10 for n in range(4)}
+
+
+def test_many_processes_at_once_lose_nothing(lock: SourcesLock) -> None:
+    command = [sys.executable, "-c", PINNING, str(lock.path)]
+    writers = [subprocess.Popen([*command, f"source{number}"], cwd=ROOT) for number in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
     assert {source: len(files) for source, files in lock.entries().items()} == {f"source{n}": 10 for n in range(4)}
 
 
