@@ -1,19 +1,25 @@
-"""Command line of curation: one verb a step. Exit code 0 done, 2 the user's input is wrong, 1 anything else."""
+"""Command line of curation: one verb a step. Exit code 0 done, 2 wrong input or refused by the system, 1 any other."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.acquire.commands import Command, register
-from curation.errors import InputError
+from curation.errors import InputError, refusal_of_system
 
 if TYPE_CHECKING:
     from curation.build import Curation
+
+# Exit codes of a shell for a command that Ctrl-C, or the end of its reader, ended
+INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 def genes(args: argparse.Namespace) -> None:
@@ -169,11 +175,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     command: Command = args.command
     try:
-        return command(args) or 0
+        code = command(args) or 0
+        sys.stdout.flush()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # `| head` has read enough. What is still in the buffer must not be written once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        print(refusal_of_system(error), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    if exit_code == INTERRUPTED:
+        # At once: other threads may still wait for servers, and whatever they wrote can be taken up.
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(INTERRUPTED)
+    sys.exit(exit_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from curation.errors import InputError
 from curation.schema_check import check, load_yaml, with_defaults
 
 SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.yaml"
+# The Snakefile reads it before any --configfile.
+PROJECT_CONFIG = Path("config.yaml")
 
 
 def read_config(paths: Iterable[Path]) -> dict[str, Any]:
@@ -23,6 +25,16 @@ def read_config(paths: Iterable[Path]) -> dict[str, Any]:
             raise InputError("a config file is a mapping", where=str(path), found=type(document).__name__)
         config = merge(config, document)
     return config
+
+
+def read_project(configs: Sequence[Path]) -> dict[str, Any]:
+    """Return config files merged over config.yaml of this folder, if there is one, as Snakemake does.
+
+    Without `configs` it has to be there.
+    """
+    first = PROJECT_CONFIG.exists() or not configs
+    again = bool(configs) and first and configs[0].exists() and configs[0].samefile(PROJECT_CONFIG)
+    return read_config([*([PROJECT_CONFIG] if first else []), *configs[int(again) :]])
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

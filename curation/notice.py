@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from curation.config import read_config
+from curation.config import read_project
 from curation.plan import Plan, read_plan
 from curation.sources import Source, chosen_sources
 
@@ -20,10 +20,19 @@ SECTIONS = {
 
 
 def write_notice(configs: Sequence[Path], out: Path) -> None:
-    """Write the NOTICE for config files, later ones merged over earlier ones."""
-    text = notice(read_plan(read_config(configs), Path.cwd()))
+    """Write the NOTICE for config files merged over config.yaml."""
+    write_text(notice(read_plan(read_project(configs), Path.cwd())), out)
+
+
+def write_text(text: str, out: Path) -> None:
+    """Write a NOTICE under its name in one step; a failure leaves what was there."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    partial = out.with_name(f".{out.name}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def notice(plan: Plan) -> str:

@@ -20,12 +20,16 @@ def load_yaml(path: Path) -> Any:
     Raises
     ------
     InputError
-        The file is missing or is not YAML.
+        The file is missing, is not UTF-8 or is not YAML.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("a file is missing", where=str(path), todo="correct the path") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "this is not UTF-8", where=str(path), found=str(error), todo="save the file in the encoding UTF-8"
+        ) from None
     except yaml.YAMLError as error:
         raise InputError("this is not YAML", where=str(path), found=" ".join(str(error).split())) from None
 

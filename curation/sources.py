@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from curation.catalog import Annotation, Reference, RemoteFile, Study
-from curation.config import read_config
+from curation.config import read_project
 from curation.plan import Plan, read_plan
 from curation.sizes import human_size
 
@@ -90,8 +90,8 @@ def chosen_sources(plan: Plan, *, whole: bool = False) -> tuple[Source, ...]:
 
 
 def print_sources(configs: Sequence[Path], *, whole: bool = False) -> None:
-    """Print the table for config files, later ones merged over earlier ones; `whole` for all that their sheets hold."""
-    print(sources_table(read_plan(read_config(configs), Path.cwd()), whole=whole))
+    """Print the table for config files merged over config.yaml; `whole` for all that their sheets hold."""
+    print(sources_table(read_plan(read_project(configs), Path.cwd()), whole=whole))
 
 
 def sources_table(plan: Plan, *, whole: bool = False) -> str:

@@ -157,7 +157,10 @@ def figshare_urls(file_id: int | str) -> tuple[str, ...]:
 
 
 def _web(text: str, rest: str) -> Address | None:
-    return WebAddress(urls=(text,)) if urlsplit(text).hostname else None
+    try:
+        return WebAddress(urls=(text,)) if urlsplit(text).hostname else None
+    except ValueError:  # such as http://[::1
+        return None
 
 
 def _local(text: str, rest: str) -> Address | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +24,8 @@ MODES = {
     "--url": {"url", "out", "sha256", "md5", "size", "offline"},
     "CONFIG": {"configs", "sources_folder", "lock", "dry_run", "offline", "only", "jobs"},
 }
-CONFIG_HELP = "config files, later ones win (default config.yaml)"
+CONFIG_HELP = "config files, merged in this order over config.yaml, which is read first"
 DIGITS = {"md5": 32, "sha256": 64}
-# Exit code of a shell for a command that Ctrl-C ended
-INTERRUPTED = 130
 
 
 def sources(args: argparse.Namespace) -> int:
@@ -39,27 +35,22 @@ def sources(args: argparse.Namespace) -> int:
 
         print_sources(args.configs, whole=args.all)
         return 0
-    from curation.acquire.health import MOVED, check_addresses, findings_table
+    from curation.acquire.health import all_well, check_addresses, findings_table
 
     findings = check_addresses(_plan(args), args.sources_folder, _lock(args), whole=args.all)
     print(findings_table(findings))
-    return 1 if any(finding.state == MOVED for finding in findings) else 0
+    return 0 if all_well(findings) else 1
 
 
 def fetch(args: argparse.Namespace) -> None:
     """Get files: all of a config, one by hand (--url), or one of the workflow (--file)."""
     mode = _mode(args)
-    try:
-        if mode == "CONFIG":
-            _fetch_config(args)
-        elif mode == "--url":
-            _fetch_by_hand(args)
-        else:
-            _fetch_entry(args)
-    except KeyboardInterrupt:
-        print("interrupted; the same command takes up where this one ended", file=sys.stderr, flush=True)
-        # At once: other threads may still wait for servers, and whatever they wrote can be taken up.
-        os._exit(INTERRUPTED)
+    if mode == "CONFIG":
+        _fetch_config(args)
+    elif mode == "--url":
+        _fetch_by_hand(args)
+    else:
+        _fetch_entry(args)
 
 
 def _mode(args: argparse.Namespace) -> str:
@@ -111,12 +102,35 @@ def _fetch_config(args: argparse.Namespace) -> None:
 def _fetch_entry(args: argparse.Namespace) -> None:
     from curation.acquire.fetch import fetch as fetch_file
     from curation.acquire.lock import SourcesLock
-    from curation.remote_file import RemoteFile
 
-    remote = RemoteFile.from_json(args.file)
+    remote = _remote_file(args.file)
     pin = SourcesLock(args.lock).pin(args.source, remote.path) if args.lock else None
     record = fetch_file(remote, args.out, pin=pin, offline=args.offline)
     print(f"{args.out}: {record['size']:,} bytes, sha256 {record['sha256']}")
+
+
+def _remote_file(text: str) -> RemoteFile:
+    """Return the entry that `--file` gives."""
+    import json
+
+    from curation.remote_file import RemoteFile
+
+    wrong = InputError(
+        "this is no entry of a file",
+        where="--file",
+        expected='JSON with path and addresses, as {"path": "a.tsv", "addresses": ["https://example.org/a.tsv"]}',
+        found=text,
+    )
+    try:
+        fields = json.loads(text)
+        addresses = fields.get("addresses", [])
+        if not isinstance(fields["path"], str) or not isinstance(addresses, list):
+            raise wrong
+        if not all(isinstance(address, str) for address in addresses):
+            raise wrong
+        return RemoteFile.from_mapping(fields)
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
+        raise wrong from None
 
 
 def _fetch_by_hand(args: argparse.Namespace) -> None:
@@ -177,9 +191,8 @@ def _require_same(remote: RemoteFile, out: Path) -> None:
 def extract(args: argparse.Namespace) -> None:
     """Take one member out of a fetched archive."""
     from curation.acquire.archives import extract_member
-    from curation.remote_file import RemoteFile
 
-    record = extract_member(args.archive, RemoteFile.from_json(args.file), args.out)
+    record = extract_member(args.archive, _remote_file(args.file), args.out)
     print(f"{args.out}: {record['size']:,} bytes, sha256 {record['sha256']}")
 
 
@@ -223,21 +236,19 @@ def verify_sources(args: argparse.Namespace) -> None:
 
 def notice(args: argparse.Namespace) -> None:
     """Write the citation and licence of every source into a file NOTICE."""
-    if args.text is None:
-        from curation.notice import write_notice
+    from curation.notice import write_notice, write_text
 
+    if args.text is None:
         write_notice(args.configs, args.out)
-        return
-    partial = args.out.with_name(f".{args.out.name}.part")
-    partial.write_text(args.text, encoding="utf-8")
-    partial.replace(args.out)
+    else:
+        write_text(args.text, args.out)
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    from curation.config import read_config
+    from curation.config import read_project
     from curation.plan import read_plan
 
-    return read_plan(read_config(args.configs or [Path("config.yaml")]), Path.cwd())
+    return read_plan(read_project(args.configs), Path.cwd())
 
 
 def _lock(args: argparse.Namespace) -> SourcesLock:
@@ -250,12 +261,14 @@ def register(verb: AddVerb) -> None:
     """Add the verbs of this module to a command line."""
     sub = _with_configs(verb("sources", sources))
     sub.add_argument("--all", action="store_true", help="everything in the sheets, not only what the config selects")
-    sub.add_argument("--check", action="store_true", help="ask for every address; exit code 1 if one has moved")
+    sub.add_argument(
+        "--check", action="store_true", help="ask for every address; exit code 1 unless all answer as before"
+    )
 
     sub = verb("fetch", fetch)
     sub.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help=f"{CONFIG_HELP}; gets all of its files")
     sub.add_argument("--dry-run", action="store_true", help="with CONFIG: only say what would be fetched")
-    sub.add_argument("--only", nargs="+", default=[], metavar="SOURCE", help="with CONFIG: these sources")
+    sub.add_argument("--only", action="append", default=[], metavar="SOURCE", help="with CONFIG: only this; repeatable")
     sub.add_argument("--jobs", type=int, help="with CONFIG: files at a time (default 4)")
     sub.add_argument("--sources-folder", type=Path, help="with CONFIG: folder of all sources (default sources)")
     sub.add_argument(
@@ -276,7 +289,7 @@ def register(verb: AddVerb) -> None:
     sub.add_argument("--out", type=Path, required=True)
 
     sub = _with_configs(verb("resolve", resolve))
-    sub.add_argument("--refresh", nargs="+", default=[], metavar="SOURCE", help="look these up anew")
+    sub.add_argument("--refresh", action="append", default=[], metavar="SOURCE", help="look this up anew; repeatable")
 
     sub = verb("listing", listing)
     sub.add_argument("address", help="figshare:ARTICLE, zenodo:RECORD, cellxgene:COLLECTION_ID or geo:GSE000000")
@@ -284,14 +297,14 @@ def register(verb: AddVerb) -> None:
     _with_configs(verb("verify-sources", verify_sources))
 
     sub = verb("notice", notice)
-    sub.add_argument("configs", type=Path, nargs="*", default=[Path("config.yaml")], metavar="CONFIG", help=CONFIG_HELP)
+    sub.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help=CONFIG_HELP)
     sub.add_argument("--text", help="the text itself instead of configs, as the workflow gives it")
     sub.add_argument("--out", type=Path, required=True)
 
 
 def _with_configs(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add what names a config, the folder of its files and its lock."""
-    sub.add_argument("configs", type=Path, nargs="*", default=[Path("config.yaml")], metavar="CONFIG", help=CONFIG_HELP)
+    sub.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help=CONFIG_HELP)
     sub.add_argument("--sources-folder", type=Path, default=Path("sources"), help="folder of all sources")
     sub.add_argument("--lock", type=Path, default=Path("sources.lock.yaml"), help="default sources.lock.yaml")
     return sub

@@ -30,7 +30,9 @@ from curation.sizes import human_size
 if TYPE_CHECKING:
     from curation.plan import Plan
 
-OK, MOVED, UNCLEAR = "ok", "moved", "cannot tell"
+OK, MOVED, NO_ANSWER, NOT_ASKED = "ok", "moved", "no answer", "not asked"
+# Short, so that without a network it ends in seconds
+PATIENCE = Patience(tries=2, connect_s=5)
 # Questions at a time; each public host has its own, lower limit.
 QUESTIONS = 8
 # Answers to HEAD that say more about the server than about the file: it is asked for one byte instead.
@@ -39,7 +41,7 @@ HEAD_REFUSED = (403, 405, 501)
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What became of one address: `state` is ok, moved or cannot tell."""
+    """What became of one address: `state` is ok, moved, no answer or not asked."""
 
     label: str
     address: str
@@ -66,13 +68,22 @@ def check_addresses(
     -------
     list of Finding
         One an address; for an address with several urls one a url. Moved means: not there, another size than the
-        catalogue's, or a page or challenge in its place. A server that stays busy cannot tell.
+        catalogue's, or a page or challenge in its place. A server that stays busy gives no answer.
     """
-    patience = patience or Patience()
+    patience = patience or PATIENCE
     asked = [(file, text) for file in source_files(plan, folder, lock, whole=whole) for text in file.remote.addresses]
-    with ThreadPoolExecutor(QUESTIONS) as pool:
+    pool = ThreadPoolExecutor(QUESTIONS)
+    try:
         found = pool.map(lambda pair: list(_ask(*pair, patience=patience)), asked)
         return [finding for findings in found for finding in findings]
+    finally:
+        # Without waiting: after Ctrl-C there may be questions that no server answers.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def all_well(findings: Sequence[Finding]) -> bool:
+    """Return whether every address that was asked answered, and none has moved."""
+    return all(finding.state in (OK, NOT_ASKED) for finding in findings)
 
 
 def findings_table(findings: Sequence[Finding]) -> str:
@@ -80,8 +91,10 @@ def findings_table(findings: Sequence[Finding]) -> str:
     rows = [("file", "address", "state", "")]
     rows += [(finding.label, finding.address, finding.state, finding.what) for finding in findings]
     states = [finding.state for finding in findings]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in (OK, MOVED, UNCLEAR))
-    return f"{aligned(rows)}\n\n{len(findings)} addresses: {counts}"
+    counts = ", ".join(f"{states.count(state)} {state}" for state in (OK, MOVED, NO_ANSWER))
+    n_not_asked = states.count(NOT_ASKED)
+    later = f", {n_not_asked} asked only when fetched" if n_not_asked else ""
+    return f"{aligned(rows)}\n\n{len(findings)} addresses: {counts}{later}"
 
 
 def _ask(file: SourceFile, text: str, *, patience: Patience) -> Iterator[Finding]:
@@ -108,9 +121,9 @@ def _ask(file: SourceFile, text: str, *, patience: Patience) -> Iterator[Finding
         if isinstance(address, GdcAddress):
             yield _ask_gdc(finding, address, file, patience)
             return
-        yield dataclasses.replace(finding, state=UNCLEAR, what="asked only when it is fetched")
+        yield dataclasses.replace(finding, state=NOT_ASKED, what="asked only when fetched")
     except (GivenUpError, InputError) as error:
-        state = UNCLEAR if isinstance(error, BusyError) else MOVED
+        state = NO_ANSWER if isinstance(error, BusyError) else MOVED
         yield dataclasses.replace(finding, state=state, what=str(error).replace("\n", "; "))
 
 
@@ -165,7 +178,7 @@ def _ask_url(finding: Finding, url: str, expected: int | None, patience: Patienc
     try:
         return persist(attempt, patience)
     except GivenUpError as error:
-        return dataclasses.replace(finding, state=UNCLEAR, what=str(error))
+        return dataclasses.replace(finding, state=NO_ANSWER, what=str(error))
 
 
 def _answered(finding: Finding, url: str, answer: requests.Response, size: int | None, expected: int | None) -> Finding:

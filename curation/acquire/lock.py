@@ -188,6 +188,8 @@ def _read(path: Path) -> Entries:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise _malformed(path, "", "text in UTF-8", str(error)) from None
     try:
         document = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:

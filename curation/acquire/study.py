@@ -20,7 +20,7 @@ from curation.acquire.http import Patience
 from curation.acquire.lock import SourcesLock
 from curation.acquire.part_file import provenance_path
 from curation.acquire.source_files import HOSTS, SourceFile, aligned, host_load, source_files
-from curation.errors import InputError
+from curation.errors import InputError, refusal_of_system
 from curation.sizes import human_size
 
 if TYPE_CHECKING:
@@ -94,16 +94,18 @@ def fetch_sources(
         outcomes.append(outcome)
         print(f"[{len(outcomes)} of {len(files)}] {outcome.line()}", flush=True)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
-    for outcome in failed:
-        if outcome.error is not None and not isinstance(outcome.error, InputError):
-            raise outcome.error
     if failed:
-        raise InputError(
+        refused = InputError(
             f"{len(failed)} of {len(files)} files {'are not here' if offline else 'could not be fetched'}",
             where=str(folder),
             found="".join(f"\n  {_indented(outcome)}" for outcome in failed),
             todo="the same command takes up where this one ended" + ("; without --offline" if offline else ""),
         )
+        for outcome in failed:
+            if outcome.error is not None and not isinstance(outcome.error, InputError):
+                outcome.error.add_note(str(refused))
+                raise outcome.error
+        raise refused
     return outcomes
 
 
@@ -172,6 +174,8 @@ class _Run:
                 record = extract_member(file.archive, file.remote, file.path)
             was_there = before is not None and before == _identity(file.path)
             self._done.put(Outcome(file=file, size=int(record["size"]), was_there=was_there))
+        except OSError as error:
+            self._done.put(Outcome(file=file, error=refusal_of_system(error)))
         except Exception as error:  # the thread that prints it decides what it means
             self._done.put(Outcome(file=file, error=error))
 

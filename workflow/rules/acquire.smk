@@ -58,7 +58,8 @@ rule notice:
         mem_mb=500,
         runtime=5,
     params:
-        text=notice(PLAN),
+        # A function: Snakemake would look for wildcards in a citation with braces.
+        text=lambda wildcards: notice(PLAN),
     shell:
         "python -m curation notice --text {params.text:q} --out {output:q} > {log:q} 2>&1"
 

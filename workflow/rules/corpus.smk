@@ -17,7 +17,8 @@ rule assemble:
     params:
         corpus=subpath(output[0], parent=True),
         axis_source=PLAN.annotation.name,
-        studies=PLAN.studies_json(),
+        # A function: Snakemake would look for wildcards in a citation with braces.
+        studies=lambda wildcards: PLAN.studies_json(),
     shell:
         "python -m curation assemble --corpus {params.corpus:q} --name {wildcards.name} --axis-source {params.axis_source}"
         " --studies {params.studies:q} --reports {input.reports:q} --out {output:q} > {log:q} 2>&1"

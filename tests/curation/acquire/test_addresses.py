@@ -75,6 +75,7 @@ def test_an_address_is_parsed_by_its_scheme(text: str, expected: Any, monkeypatc
     "text",
     [
         "https:///a",
+        "http://[::1/a",
         "file:",
         "pypi:toy",
         "figshare:x",

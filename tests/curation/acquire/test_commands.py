@@ -234,7 +234,7 @@ def test_all_files_of_a_config_are_fetched_side_by_side_and_one_failure_stops_no
 def test_only_some_sources_are_fetched(internet: Any, project: Project) -> None:
     internet.serve(f"{HOST}/a.txt", BODY)
     project.write({"a.txt": entry(f"{HOST}/a.txt")}, second={"a.txt": entry(f"{HOST}/a.txt")})
-    assert project.run("fetch", "--only", "second", "axis").returncode == 0
+    assert project.run("fetch", "--only", "second", "--only", "axis").returncode == 0
     assert {path.name for path in (project.folder / "sources").iterdir()} >= {"axis", "second"}
     assert not (project.folder / "sources" / "toy").exists()
     wrong = project.run("fetch", "--only", "secnd")
@@ -382,7 +382,7 @@ def test_check_names_the_file_that_has_moved(internet: Any, project: Project) ->
     assert "300,001 bytes, the catalogue says 300,000" in states["larger.txt"]
     assert "HTML page" in states["page.txt"]
     assert "202" in states["challenge.txt"]
-    assert "7 addresses: 3 ok, 4 moved, 0 cannot tell" in result.stdout
+    assert "7 addresses: 3 ok, 4 moved, 0 no answer" in result.stdout
     assert internet.bytes_sent("data.example.org") < len(BODY)
     assert not (project.folder / "sources").exists()
 

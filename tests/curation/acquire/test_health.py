@@ -12,7 +12,7 @@ import pytest
 
 from curation.acquire.addresses import GdcAddress
 from curation.acquire.gdc import refresh_listing
-from curation.acquire.health import Finding, check_addresses
+from curation.acquire.health import Finding, all_well, check_addresses, findings_table
 from curation.acquire.http import Patience
 from curation.acquire.lock import Pinned, SourcesLock
 from curation.remote_file import RemoteFile
@@ -43,18 +43,18 @@ def pinned(**fields: Any) -> Pinned:
     return dataclasses.replace(known, **fields)
 
 
-def test_a_server_that_stays_busy_cannot_tell(internet: Any, ask: Any) -> None:
+def test_a_server_that_stays_busy_gives_no_answer(internet: Any, ask: Any) -> None:
     internet.serve(f"{HOST}/a.tsv", BODY)
     internet.fault(f"{HOST}/a.tsv", status=503, times=3)
     (finding,) = ask(f"{HOST}/a.tsv")
-    assert (finding.state, finding.what) == ("cannot tell", "data.example.org answered 503 (3 tries)")
+    assert (finding.state, finding.what) == ("no answer", "data.example.org answered 503 (3 tries)")
     assert ask(f"{HOST}/a.tsv")[0].state == "ok"
 
 
-def test_an_api_that_stays_busy_cannot_tell(internet: Any, ask: Any) -> None:
+def test_an_api_that_stays_busy_gives_no_answer(internet: Any, ask: Any) -> None:
     internet.zenodo(77, {"a.tsv": BODY})
     internet.fault("zenodo.org", status=503, times=3)
-    assert [finding.state for finding in ask("zenodo:77/a.tsv")] == ["cannot tell"]
+    assert [finding.state for finding in ask("zenodo:77/a.tsv")] == ["no answer"]
 
 
 def test_both_hosts_of_a_figshare_file_are_asked(internet: Any, ask: Any) -> None:
@@ -117,7 +117,25 @@ def test_a_file_of_this_machine_is_looked_at(ask: Any, tmp_path: Path) -> None:
 
 
 def test_a_wheel_is_not_asked_for(ask: Any) -> None:
-    assert ask("pypi:toy==1.0#a.tsv")[0].state == "cannot tell"
+    findings = ask("pypi:toy==1.0#a.tsv")
+    assert (findings[0].state, findings[0].what) == ("not asked", "asked only when fetched")
+    assert all_well(findings)
+    assert findings_table(findings).endswith("1 addresses: 0 ok, 0 moved, 0 no answer, 1 asked only when fetched")
+
+
+@pytest.mark.parametrize(("state", "well"), [("ok", True), ("not asked", True), ("moved", False), ("no answer", False)])
+def test_all_is_well_only_where_every_asked_address_answered_as_before(state: str, well: bool) -> None:
+    found = [Finding(label="toy/a", address="x:", state=each) for each in ("ok", state)]
+    assert all_well(found) == well
+
+
+def test_without_a_patience_two_tries_are_enough(internet: Any, tmp_path: Path) -> None:
+    internet.serve(f"{HOST}/a.tsv", BODY)
+    internet.fault(f"{HOST}/a.tsv", status=503, times=9)
+    remote = RemoteFile(path="a.tsv", addresses=(f"{HOST}/a.tsv",))
+    plan: Any = SimpleNamespace(sources={"toy": {"a.tsv": remote}}, simulated=())
+    (finding,) = check_addresses(plan, tmp_path / "sources", SourcesLock(tmp_path / "sources.lock.yaml"))
+    assert (finding.state, finding.what) == ("no answer", "data.example.org answered 503 (2 tries)")
 
 
 def test_a_certificate_that_is_not_trusted_is_no_ok(internet: Any, ask: Any) -> None:
