@@ -79,7 +79,7 @@ rule gene_axis:
         mem_mb=4_000,
         runtime=30,
     params:
-        annotation=PLAN.annotation_json(),
+        annotation=lambda wildcards: PLAN.annotation_json(),
     shell:
         "python -m curation genes --annotation {params.annotation:q} --sources sources --out {output.genes:q} > {log:q} 2>&1"
 
