@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
 from scipy import sparse
 
@@ -22,10 +21,11 @@ class Block:
 
     Attributes
     ----------
-    counts : csr_matrix, shape (n_samples, n_table_genes), float64
-        Values exactly as the source has them; nothing is rounded yet.
+    counts : csr_matrix, shape (n_samples, n_table_genes)
+        Values exactly as the source has them, in the source's own dtype (integer or floating); nothing is rounded yet.
+        No duplicate entries; columns need not be sorted.
     obs : DataFrame, n_samples rows
-        Index: the source's own sample ids. Columns: the source's own columns, as strings.
+        Index: the source's own sample ids. Columns: those of the source's columns that were asked for, as strings.
     """
 
     counts: sparse.csr_matrix
@@ -39,6 +39,10 @@ class PartReader(Protocol):
     """One part of a study, readable any number of times."""
 
     @property
+    def where(self) -> str:
+        """File, and the place in it, that the counts come from; for messages."""
+
+    @property
     def gene_ids(self) -> list[str]:
         """Gene ids in the order of the table's columns, untouched."""
 
@@ -46,8 +50,15 @@ class PartReader(Protocol):
     def n_samples(self) -> int:
         """Samples that `blocks` will yield."""
 
+    @property
+    def obs_columns(self) -> tuple[str, ...]:
+        """Names of all columns of the source's metadata, asked for or not."""
+
     def blocks(self) -> Iterator[Block]:
         """Yield every sample once, in the order of the source."""
+
+    def some_blocks(self, n_blocks: int, n_rows: int) -> Iterator[Block]:
+        """Yield up to `n_blocks` blocks of up to `n_rows` rows, spread evenly from the first sample to the last."""
 
     def close(self) -> None:
         """Let go of files and temporary folders."""
@@ -56,8 +67,3 @@ class PartReader(Protocol):
 def rows_per_block(n_genes: int, density: float = 1.0) -> int:
     """Return how many samples keep a block below `BLOCK_NNZ` values."""
     return max(1, int(BLOCK_NNZ / max(1.0, n_genes * density)))
-
-
-def csr_from_dense(values: np.ndarray) -> sparse.csr_matrix:
-    """Return `values` (n_samples, n_genes) as CSR; NaN counts as a value, so that the count check sees it."""
-    return sparse.csr_matrix(np.asarray(values, dtype=np.float64))

@@ -2,78 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
+import polars as pl
 
-from curation.blocks import Block, csr_from_dense, rows_per_block
 from curation.catalog import Part
-from curation.readers.text import header_of, join_metadata, numeric_chunks, read_metadata, separator_of
-from curation.spool import TripletSpool
+from curation.readers.dense_rows import csr_from_dense
+from curation.readers.matrix_reader import MatrixReader, damage_told
+from curation.readers.metadata import Metadata, read_metadata, sample_table
+from curation.readers.number_rows import number_rows
+from curation.readers.row_spool import RowSpool
+from curation.readers.text import header_of, separator_of
+from curation.readers.triplet_spool import TripletSpool
+
+# Non-zeros that a sample of a table with genes as rows may have: the number of genes is not known before the end, and
+# 60,000 is what annotations count, of which a bulk sample sees half.
+GENES_SEEN = 30_000
 
 
-class DenseTextReader:
-    """`matrix`: csv or tsv, plain or gz, one header line, names in the first column; `metadata`: optional table."""
+def open_dense_text(part: Part, sources: Path, scratch: Path, columns: frozenset[str] | None) -> MatrixReader:
+    """Open `matrix`: csv or tsv, plain or gz, one header line, names in the first column; `metadata`: optional table.
 
-    def __init__(self, part: Part, sources: Path, scratch: Path, *, skip: int = 0, n_labels: int = 1) -> None:
-        self._path = sources / part.files["matrix"]
-        self._separator = "\t" if skip else separator_of(self._path)
-        self._skip = skip + 1
-        self._n_labels = n_labels
-        self._scratch = scratch
-        self._spool: TripletSpool | None = None
-        columns = header_of(self._path, self._separator, skip=skip)[n_labels - 1 :]
-        self._genes_are_rows = part.orientation == "genes_by_samples"
-        if self._genes_are_rows:
-            self.gene_ids, sample_ids = self._turn(len(columns)), columns
-        else:
-            self.gene_ids = columns
-            sample_ids = [name for names, _ in self._chunks(len(columns)) for name in names]
-        metadata = read_metadata(sources / part.files["metadata"]) if "metadata" in part.files else None
-        self._obs = join_metadata(sample_ids, metadata, where=str(self._path))
+    The text is parsed once, into a spool under `scratch`.
+    """
+    path = sources / part.files["matrix"]
+    separator = separator_of(path)
+    metadata = read_metadata(sources / part.files["metadata"], columns) if "metadata" in part.files else None
+    if part.orientation == "genes_by_samples":
+        samples = header_of(path, separator)
+        return open_genes_by_samples(path, samples, metadata, scratch, separator=separator, skip=1, n_labels=1)
+    gene_ids = header_of(path, separator)
+    with ExitStack() as stack, damage_told(str(path)):
+        spool = RowSpool(scratch, n_columns=len(gene_ids))
+        stack.callback(spool.close)
+        ids: list[pl.Series] = []
+        for names, values in number_rows(path, separator=separator, n_values=len(gene_ids), skip=1):
+            ids.append(pl.Series(names, dtype=pl.String))
+            spool.append(csr_from_dense(values))
+        samples_ = sample_table(pl.concat(ids), metadata, where=str(path))
+        return MatrixReader(where=str(path), gene_ids=gene_ids, rows=spool, samples=samples_, closing=stack.pop_all())
 
-    def _chunks(self, n_values: int) -> Iterator[tuple[list[str], np.ndarray]]:
-        return numeric_chunks(
-            self._path, separator=self._separator, n_values=n_values, skip=self._skip, n_labels=self._n_labels
-        )
 
-    def _turn(self, n_samples: int) -> list[str]:
-        """Spool a genes-by-samples table sample by sample; return its gene ids."""
+def open_genes_by_samples(
+    path: Path,
+    sample_ids: list[str],
+    metadata: Metadata | None,
+    scratch: Path,
+    *,
+    separator: str,
+    skip: int,
+    n_labels: int,
+) -> MatrixReader:
+    """Open a table that lists genes: `skip` lines, then rows of `n_labels` text columns and a number a sample."""
+    with ExitStack() as stack, damage_told(str(path)):
+        samples = sample_table(sample_ids, metadata, where=str(path))
+        spool = TripletSpool(scratch, n_rows=len(samples), n_columns=None, mean_nnz=GENES_SEEN)
+        stack.callback(spool.close)
         gene_ids: list[str] = []
-        # the number of genes is not known before the end; 60,000 is above every annotation of catalogue studies
-        spool = TripletSpool(
-            self._scratch, n_rows=n_samples, n_columns=2**31 - 1, rows_per_run=rows_per_block(60_000, density=0.5)
-        )
-        for names, values in self._chunks(n_samples):
-            genes, samples = np.nonzero(values)
-            spool.append(samples, genes + len(gene_ids), values[genes, samples])
+        for names, values in number_rows(
+            path, separator=separator, n_values=len(samples), skip=skip, n_labels=n_labels
+        ):
+            turned = np.ascontiguousarray(values.T)
+            flat = np.flatnonzero(turned != 0)
+            rows, genes = np.divmod(flat, len(names))
+            spool.append(rows, genes + len(gene_ids), turned.ravel()[flat])
             gene_ids += names
-        self._spool = spool
-        return gene_ids
-
-    @property
-    def n_samples(self) -> int:
-        """Samples of the table."""
-        return len(self._obs)
-
-    def blocks(self) -> Iterator[Block]:
-        """Yield the samples in file order."""
-        n_genes = len(self.gene_ids)
-        if self._spool is not None:
-            for first, counts in self._spool.blocks():
-                counts = sparse.csr_matrix(
-                    (counts.data, counts.indices, counts.indptr), shape=(counts.shape[0], n_genes)
-                )
-                yield Block(counts=counts, obs=self._obs.iloc[first : first + counts.shape[0]])
-            return
-        first = 0
-        for names, values in self._chunks(n_genes):
-            yield Block(counts=csr_from_dense(values), obs=self._obs.iloc[first : first + len(names)])
-            first += len(names)
-
-    def close(self) -> None:
-        """Remove the temporary runs."""
-        if self._spool is not None:
-            self._spool.close()
+        spool.set_columns(len(gene_ids))
+        return MatrixReader(where=str(path), gene_ids=gene_ids, rows=spool, samples=samples, closing=stack.pop_all())
