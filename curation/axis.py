@@ -30,7 +30,8 @@ class GeneAxis:
     genes : DataFrame
         Columns `AXIS_COLUMNS`, all strings, "" where the source table does not say.
     names : DataFrame
-        Columns `ALIAS_COLUMNS`: HGNC's approved, previous and alias symbols and Entrez ids, also of genes off the axis.
+        Columns `ALIAS_COLUMNS`: HGNC's approved, previous and alias symbols and Entrez ids, also of genes off the axis;
+        and retired Ensembl ids, see `curation.gene_history`.
     """
 
     genes: pl.DataFrame

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# Events and sessions, the two tables of Ensembl's core database that the history of a gene id needs
+HISTORY_FILES = ("stable_id_event.txt.gz", "mapping_session.txt.gz")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
@@ -72,13 +75,19 @@ class RemoteFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """A gene table: one file at sources/<name>/<file.path>; `hgnc` is the entry with HGNC's other names, if any."""
+    """A gene table: one file at sources/<name>/<file.path>.
+
+    `hgnc` is the entry with HGNC's other names, `history` the reference with the history of Ensembl's ids, cut down to
+    `HISTORY_FILES`; both may be missing. `ensembl_release` is the release of the table, where it is known.
+    """
 
     name: str
     format: str
     licence: str
     file: RemoteFile
     hgnc: Annotation | None = None
+    history: Reference | None = None
+    ensembl_release: int | None = None
     notes: str = ""
     title: str = ""
     citation: Mapping[str, Any] = field(default_factory=dict)
@@ -92,15 +101,25 @@ class Annotation:
     def for_axis(self) -> Annotation:
         """Return the table without what only people read, so that a better citation does not build the axis again."""
         hgnc = self.hgnc.for_axis() if self.hgnc else None
-        return dataclasses.replace(self, hgnc=hgnc, title="", citation={}, alternatives=(), status={})
+        history = self.history.for_axis() if self.history else None
+        return dataclasses.replace(self, hgnc=hgnc, history=history, title="", citation={}, alternatives=(), status={})
+
+    def history_paths(self, sources: Path) -> tuple[Path, ...]:
+        """Return where events and sessions of the history lie, () without one."""
+        return tuple(sources / self.history.name / file for file in HISTORY_FILES) if self.history else ()
 
     def to_json(self) -> str:
-        """Return every field, that of `hgnc` included, as one line of JSON with sorted keys."""
+        """Return every field, those of `hgnc` and `history` included, as one line of JSON with sorted keys."""
         return json.dumps(self._to_mapping(), sort_keys=True)
 
     def _to_mapping(self) -> dict[str, Any]:
-        fields = _without_unset(dataclasses.asdict(self), "title", "citation", "alternatives", "status")
-        return {**fields, "file": self.file.to_mapping(), "hgnc": self.hgnc._to_mapping() if self.hgnc else None}
+        fields = _without_unset(
+            dataclasses.asdict(self), *("title", "citation", "alternatives", "status", "history", "ensembl_release")
+        )
+        built: dict[str, Any] = {"file": self.file.to_mapping(), "hgnc": self.hgnc and self.hgnc._to_mapping()}
+        if self.history:
+            built["history"] = self.history.to_mapping()
+        return {**fields, **built}
 
     @classmethod
     def from_json(cls, text: str) -> Annotation:
@@ -112,6 +131,7 @@ class Annotation:
         built = {
             "file": RemoteFile.from_mapping(fields["file"]),
             "hgnc": cls._from_mapping(fields["hgnc"]) if fields["hgnc"] else None,
+            "history": Reference.from_mapping(fields["history"]) if fields.get("history") else None,
             "alternatives": tuple(fields.get("alternatives", ())),
         }
         return cls(**{**fields, **built})
@@ -119,7 +139,7 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """Tables that no step of a build reads yet, at sources/<name>/; `files` maps `RemoteFile.path` to the file."""
+    """Tables at sources/<name>/ that only `Annotation.history` and evaluation read; `files` maps path to file."""
 
     name: str
     title: str
@@ -130,6 +150,21 @@ class Reference:
     alternatives: tuple[Mapping[str, Any], ...] = ()
     notes: str = ""
     status: Mapping[str, str] = field(default_factory=dict)
+
+    def for_axis(self) -> Reference:
+        """Return the tables without what only people read."""
+        return dataclasses.replace(self, title="", citation={}, licence="", alternatives=(), notes="", status={})
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return every field."""
+        files = {path: file.to_mapping() for path, file in self.files.items()}
+        return {**dataclasses.asdict(self), "files": files}
+
+    @classmethod
+    def from_mapping(cls, fields: Mapping[str, Any]) -> Reference:
+        """Build from what `to_mapping` returns."""
+        files = {path: RemoteFile.from_mapping(file) for path, file in fields["files"].items()}
+        return cls(**{**fields, "files": files, "alternatives": tuple(fields["alternatives"])})
 
 
 def _without_unset(fields: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class Source:
     status : mapping of str to str
         Fact about the entry -> how it is known; each file has its own.
     simulated : bool
-        `curation simulate` writes the files; nothing is fetched.
+        No instrument measured the counts.
+    written : bool
+        A step of the build writes the files (`simulation`); nothing is fetched.
     non_commercial : bool
         The licence forbids commercial use.
     """
@@ -47,6 +49,7 @@ class Source:
     files: tuple[RemoteFile, ...]
     status: Mapping[str, str]
     simulated: bool = False
+    written: bool = False
     non_commercial: bool = False
 
     @classmethod
@@ -61,18 +64,19 @@ class Source:
             files=(entry.file,) if isinstance(entry, Annotation) else tuple(entry.files.values()),
             status=entry.status,
             simulated=isinstance(entry, Study) and entry.simulated,
+            written=isinstance(entry, Study) and entry.simulation is not None,
             non_commercial=isinstance(entry, Reference) and entry.non_commercial,
         )
 
     @property
     def fetched(self) -> tuple[RemoteFile, ...]:
-        """Files that cross the network: no members of archives, and none of a simulated study."""
-        return () if self.simulated else tuple(file for file in self.files if file.addresses)
+        """Files that cross the network: no members of archives, and none that a step writes."""
+        return () if self.written else tuple(file for file in self.files if file.addresses)
 
     @property
     def on_disk(self) -> tuple[RemoteFile, ...]:
         """Files that lie below sources/ in the end, archives and their members."""
-        return () if self.simulated else self.files
+        return () if self.written else self.files
 
 
 def chosen_sources(plan: Plan, *, whole: bool = False) -> tuple[Source, ...]:
@@ -81,10 +85,14 @@ def chosen_sources(plan: Plan, *, whole: bool = False) -> tuple[Source, ...]:
     studies = [study for name, study in catalog.studies.items() if whole or name in plan.studies]
     roles = {s.name: "evaluation" if s.name in plan.evaluation else s.role for s in studies}
     tables = list(catalog.annotation.values()) if whole else list(plan.annotations)
+    history = [plan.annotation.history] if plan.annotation.history else []
+    history = [catalog.references[h.name] if whole or h.name in plan.references else h for h in history]
     references = [catalog.references[name] for name in (catalog.references if whole else plan.references)]
+    references = [entry for entry in references if entry.name not in {h.name for h in history}]
     return (
         *(Source.of(study, role) for role in ("train", "evaluation") for study in studies if roles[study.name] == role),
         *(Source.of(table, "annotation") for table in tables),
+        *(Source.of(entry, "annotation") for entry in history),
         *(Source.of(reference, "reference") for reference in references),
     )
 
@@ -108,7 +116,7 @@ def sources_table(plan: Plan, *, whole: bool = False) -> str:
 def _row(source: Source, *, selected: bool) -> tuple[str, ...]:
     role = ", ".join([source.role, *["simulated"] * source.simulated, *["not selected"] * (not selected)])
     licence = f"{source.licence}; NON-COMMERCIAL" if source.non_commercial else source.licence
-    sizes = ("-", "-") if source.simulated else (_amount(source.fetched), _amount(source.on_disk))
+    sizes = ("-", "-") if source.written else (_amount(source.fetched), _amount(source.on_disk))
     return (source.name, role, str(len(source.files)), *sizes, _not_verified(source), licence)
 
 

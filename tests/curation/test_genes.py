@@ -1,6 +1,8 @@
 import gzip
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import sparse
 
@@ -30,8 +32,11 @@ from curation.genes import GeneNames, project
         ("Tp53", "symbol", -1, "unknown_symbol"),  # a mouse gene
         ("AAVS1", "symbol", -1, "gene_not_on_axis"),  # approved for a gene off the axis, an alias of one on it
         ("HALFKNOWN", "symbol", -1, "ambiguous_symbol"),  # an alias of two genes, one of them off the axis
-        ("1-Mar", "symbol", -1, "excel_date"),
+        ("1-Mar", "symbol", 2, ""),  # this axis has no MARC1, so only MARCH1 becomes this date
         ("2-Sep", "symbol", -1, "excel_date"),
+        ("mCherry", "symbol", -1, "transgene"),
+        ("7157", "entrez", 0, ""),
+        ("999999", "entrez", -1, "unknown_entrez_id"),
         ("ERCC-00112", "symbol", -1, "spike_in"),
         ("RP11-34P13.3", "symbol", -1, "unknown_symbol"),
         ("", "symbol", -1, "no_name"),
@@ -50,6 +55,55 @@ def test_each_kind_of_gene_id_has_one_outcome(axis: GeneAxis, gene: str, kind: s
 def test_a_prefix_keeps_one_organism_of_a_mixed_table(axis: GeneAxis) -> None:
     found = GeneNames(axis).map(["ENSG00000000001", "ENSMUSG00000000001"], "ensembl", keep_prefix="ENSG0")
     assert found.reasons == ("", "other_organism")
+
+
+def test_a_prefix_that_names_the_genome_is_taken_off(axis: GeneAxis) -> None:
+    found = GeneNames(axis).map(
+        ["GRCh38_TP53", "GRCh38_1-Mar", "mm10_Trp53", "ERCC-00002"], "symbol", keep_prefix="GRCh38_"
+    )
+    assert found.positions.tolist() == [0, 2, -1, -1]
+    assert found.reasons == ("", "", "other_organism", "spike_in")
+
+
+@pytest.mark.parametrize(
+    ("table", "reasons"),
+    [
+        (["1-Mar", "TP53"], ("", "")),
+        (["1-Mar", "1-Mar"], ("excel_date", "excel_date")),
+        (["1-Mar", "01-Mar"], ("excel_date", "excel_date")),
+        (["1-Mar", "1-Mar.1"], ("excel_date", "excel_date")),
+        (["1-Mar", "MARCH1"], ("excel_date", "")),
+        (["1-Mar", "ENSG00000000003.2"], ("excel_date", "")),
+    ],
+    ids=["alone", "twice", "two spellings", "made unique", "beside the old symbol", "beside the id"],
+)
+def test_a_date_is_repaired_only_where_the_table_leaves_one_gene(
+    axis: GeneAxis, table: list[str], reasons: tuple[str, ...]
+) -> None:
+    found = GeneNames(axis).map(table, "symbol")
+    assert found.reasons == reasons
+    assert found.how[0] == ("" if reasons[0] else "excel")
+
+
+def with_name(axis: GeneAxis, *row: str) -> GeneNames:
+    """The axis with one name more."""
+    more = pl.DataFrame([row], schema=axis.names.schema, orient="row")
+    return GeneNames(replace(axis, names=pl.concat([axis.names, more])))
+
+
+def test_two_symbols_that_become_one_date_are_not_told_apart(axis: GeneAxis) -> None:
+    names = pl.concat(
+        [axis.names, pl.DataFrame([("MARC1", "ENSG00000000007", "previous")], schema=axis.names.schema, orient="row")]
+    )
+    found = GeneNames(replace(axis, names=names)).map(["1-Mar"], "symbol")
+    assert found.reasons == ("excel_date",)
+
+
+def test_an_alias_does_not_decide_between_two_ids_of_one_symbol(axis: GeneAxis) -> None:
+    names = pl.concat(
+        [axis.names, pl.DataFrame([("Y_RNA", "ENSG00000000002", "alias")], schema=axis.names.schema, orient="row")]
+    )
+    assert GeneNames(replace(axis, names=names)).map(["Y_RNA"], "symbol").reasons == ("ambiguous_symbol",)
 
 
 def test_genes_that_meet_on_the_axis_are_added_and_dropped_ones_leave_nothing() -> None:

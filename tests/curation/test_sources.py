@@ -42,9 +42,9 @@ def test_by_default_the_table_holds_what_the_config_selects() -> None:
     selected = plan()
     table = sources_table(selected)
     assert set(names(table)) == set(selected.sources)
-    assert len(names(table)) == 9 + 3 + 2
+    assert len(names(table)) == 9 + 3 + 3
     assert "not selected" not in table
-    assert "14 sources selected; to fetch: 15 files" in table
+    assert "15 sources selected; to fetch: 17 files" in table
 
 
 def test_the_whole_table_adds_what_the_config_does_not_select() -> None:
@@ -52,7 +52,8 @@ def test_the_whole_table_adds_what_the_config_does_not_select() -> None:
     table = sources_table(whole, whole=True)
     assert len(names(table)) == 9 + 8 + 4 + 6
     assert "evaluation, not selected" in row(table, "pbmc_12k")
-    assert "reference, not selected" in row(table, "ensembl_history")
+    assert "reference, not selected" in row(table, "reactome")
+    assert row(table, "ensembl_history").startswith("ensembl_history annotation 4 ")
     assert "not selected" not in row(table, "rpe1")
     assert "NON-COMMERCIAL" in row(table, "corum")
     assert "NON-COMMERCIAL" not in row(table, "string")
@@ -78,7 +79,7 @@ def test_sizes_that_are_rough_or_unknown_look_so() -> None:
     assert " 65.8 GB " in row(table, "replogle_k562")
     assert " ~47 GB " in row(table, "tcga")
     assert " ? ? " in row(table, "gtex")
-    assert "108 GB known, about 47 GB more, 4 files of unknown size" in table
+    assert "108 GB known, about 47 GB more, 6 files of unknown size" in table
 
 
 def test_an_archive_takes_the_disk_of_its_members_too(tmp_path: Path) -> None:
