@@ -8,18 +8,26 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from curation.catalog import SampleFilter
+from curation.catalog import SampleFilter, Study
 from curation.errors import InputError
 from curation.recipe import Recipe
 
 FEW_GENES = "below_min_genes_per_sample"
 MANY_GENES = "above_max_genes_per_sample"
 FEW_COUNTS = "below_min_counts_per_sample"
+MITO = "above_max_mito_share"
+SMALL_BATCH = "below_min_samples_per_batch"
+DUPLICATE = "duplicate_of_another_sample"
+OTHER_STUDY = "duplicate_of_another_study"
 NOT_CONTROL = "not_a_control"
 NO_PHENOPRINT = "perturbation_without_phenoprint"
 NO_BATCH = "no_batch"
 RARE_GENE = "below_min_samples_per_gene"
 NOT_IN_EVERY_PART = "not_in_every_part_of_the_study"
+# Names of the mitochondrial chromosome in GENCODE, Ensembl and older tables
+MITO_CHROMOSOMES = ("chrM", "MT", "M", "chrMT")
+# Kinds whose sum over a sample is a number of molecules or reads; TPM and coverage add up to something else
+COUNTING_KINDS = ("umi", "reads", "expected", "mixed")
 
 
 def obs_filter_reasons(obs: pd.DataFrame, filters: tuple[SampleFilter, ...], *, where: str) -> np.ndarray:
@@ -104,8 +112,47 @@ def read_phenoprints(recipe: Recipe) -> frozenset[str]:
     return frozenset(table.filter(pl.col("p_value") < recipe.phenoprint_p_max)["perturbation"].to_list())
 
 
-def count_reasons(n_genes: np.ndarray, library_size: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return why a sample's counts are too few or too many, judged on the genes that the gene filter kept.
+def kind_reasons(technology: np.ndarray, study: Study, recipe: Recipe) -> np.ndarray:
+    """Return "count_kind_<kind>" for samples whose technology gives numbers that the recipe does not take for counts.
+
+    The paper trains on counts (sec. 3); rounded TPM of Smart-seq2 pass every integer test and are none.
+
+    Parameters
+    ----------
+    technology : ndarray of str, shape (n_samples,)
+        The label `technology`, "" where the study does not record it.
+    study : Study
+        Its `count_kind` holds for technologies that `count_kinds_by_technology` does not name.
+    recipe : Recipe
+        `count_kinds` lists the kinds that stay.
+    """
+    reasons = np.full(len(technology), "", dtype=object)
+    for kind, samples in _by_value(kinds_of(technology, study)):
+        if kind not in recipe.count_kinds:
+            reasons[samples] = f"count_kind_{kind}"
+    return reasons
+
+
+def kinds_of(technology: np.ndarray, study: Study) -> np.ndarray:
+    """Return the count kind of each sample, of object dtype."""
+    kinds = np.full(len(technology), study.count_kind, dtype=object)
+    for value, kind in study.count_kinds_by_technology.items():
+        kinds[technology == value] = kind
+    return kinds
+
+
+def sample_reasons(
+    n_genes: np.ndarray,
+    library_size: np.ndarray,
+    mito_share: np.ndarray,
+    technology: np.ndarray,
+    count_kind: np.ndarray,
+    recipe: Recipe,
+) -> np.ndarray:
+    """Return why a sample's counts are too few or too many (paper, sec. 3), the first reason that holds.
+
+    The paper keeps cells with at least 2,000 genes, judged after rare genes are gone. It states no upper limit, no
+    number of counts and no mitochondrial share; these are off unless a recipe sets them.
 
     Parameters
     ----------
@@ -113,10 +160,47 @@ def count_reasons(n_genes: np.ndarray, library_size: np.ndarray, recipe: Recipe)
         Kept genes with a count.
     library_size : ndarray of int, shape (n_samples,)
         Counts on kept genes.
+    mito_share : ndarray of float, shape (n_samples,)
+        Share of the counts on mapped genes, rare ones too, that is mitochondrial; NaN is unknown and passes.
+    technology : ndarray of str, shape (n_samples,)
+        Chooses the thresholds of `recipe.per_technology`.
+    count_kind : ndarray of str, shape (n_samples,)
+        `min_counts_per_sample` is not asked of kinds whose sums are no counts.
+    recipe : Recipe
     """
     reasons = np.full(len(n_genes), "", dtype=object)
-    reasons[n_genes < max(1, recipe.min_genes_per_sample)] = FEW_GENES  # an empty sample has nothing to learn from
-    reasons[(reasons == "") & (library_size < recipe.min_counts_per_sample)] = FEW_COUNTS
-    if recipe.max_genes_per_sample is not None:
-        reasons[(reasons == "") & (n_genes > recipe.max_genes_per_sample)] = MANY_GENES
+    for value, samples in _by_value(technology):
+        rule = recipe.for_technology(value)
+        counting = np.isin(count_kind[samples].astype(str), COUNTING_KINDS)
+        failed = [
+            # an empty sample has nothing to learn from
+            (FEW_GENES, n_genes[samples] < max(1, rule.min_genes_per_sample)),
+            (FEW_COUNTS, counting & (library_size[samples] < rule.min_counts_per_sample)),
+        ]
+        if rule.max_genes_per_sample is not None:
+            failed.append((MANY_GENES, n_genes[samples] > rule.max_genes_per_sample))
+        if rule.max_mito_share is not None:
+            failed.append((MITO, mito_share[samples] > rule.max_mito_share))  # NaN compares false
+        found = np.full(len(samples), "", dtype=object)
+        for reason, mask in reversed(failed):
+            found[mask] = reason
+        reasons[samples] = found
     return reasons
+
+
+def mito_mask(genes: pl.DataFrame) -> np.ndarray:
+    """Return which genes of an axis are mitochondrial: by chromosome, or by the symbol MT-... where it is not known.
+
+    Parameters
+    ----------
+    genes : DataFrame
+        Columns symbol and chromosome; "" where the annotation does not say.
+    """
+    by_symbol = (pl.col("chromosome") == "") & pl.col("symbol").str.starts_with("MT-")
+    return genes.select(pl.col("chromosome").is_in(MITO_CHROMOSOMES) | by_symbol).to_series().to_numpy().astype(bool)
+
+
+def _by_value(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Return each distinct value with the positions that hold it."""
+    codes, names = pd.factorize(np.asarray(values, dtype=object))
+    return [(str(name), np.flatnonzero(codes == code)) for code, name in enumerate(names)]

@@ -51,44 +51,73 @@ def curate(genes: Path, tmp_path: Path, make_study: Callable[..., Study]) -> Cal
     return run
 
 
+DENSE = {"format": "dense_text", "orientation": "genes_by_samples"}
+LOGGED = {"format": "h5ad", "matrix": "X", "files": {"matrix": "log_normalised.h5ad"}}
+LAYER = {"format": "h5ad", "matrix": "X", "files": {"matrix": "counts_only_in_layer.h5ad"}}
+FRACTIONS = {**DENSE, "files": {"matrix": "fractional_counts.matrix.gz"}}
+COVERAGE = {**DENSE, "files": {"matrix": "base_coverage_sums.csv.gz"}}
+MOUSE_PART = {"format": "mtx", "files": {role: f"mouse_mtx/{name}" for role, name in MOUSE.items()}}
+FACTORS = "in X look like log(factor x count + 1): exp(value) - 1 are 1, 2, 3, ... times the smallest of the sample"
+MULTIPLES = "and are multiples of 36 more often than chance allows"
+
+
 @pytest.mark.parametrize(
-    ("part", "fields", "words"),
+    ("part", "fields", "what", "evidence", "way_out"),
     [
-        ({"format": "h5ad", "matrix": "X", "files": {"matrix": "log_normalised.h5ad"}}, {}, "not integers"),
-        ({"format": "h5ad", "matrix": "X", "files": {"matrix": "counts_only_in_layer.h5ad"}}, {}, "not integers"),
-        (
-            {
-                "format": "dense_text",
-                "orientation": "genes_by_samples",
-                "files": {"matrix": "fractional_counts.matrix.gz"},
-            },
-            {"count_kind": "reads"},
-            "not integers",
-        ),
-        (
-            {
-                "format": "dense_text",
-                "orientation": "genes_by_samples",
-                "files": {"matrix": "base_coverage_sums.csv.gz"},
-            },
-            {"count_kind": "reads", "gene_ids": "ensembl", "assay": "bulk"},
-            "too large for counts",
-        ),
-        ({"format": "gct", "files": {"matrix": GCT}}, {"gene_ids": "ensembl"}, "size line does not fit"),
-        (
-            {"format": "mtx", "files": {role: f"mouse_mtx/{name}" for role, name in MOUSE.items()}},
-            {"gene_ids": "ensembl"},
-            "too few of the study's counts",
-        ),
+        (LOGGED, {}, "not integers but logarithms", FACTORS, "point the catalogue at the raw count matrix"),
+        (LOGGED, {"count_kind": "expected"}, "logarithms", FACTORS, "point the catalogue at the raw count matrix"),
+        (LOGGED, {"count_kind": "mixed"}, "logarithms", FACTORS, "point the catalogue at the raw count matrix"),
+        (LAYER, {}, "not integers but logarithms", FACTORS, "`matrix: layers/counts` of the same file"),
+        (FRACTIONS, {}, "not integers", "are fractions, as 100% of the values are", "count_kind: expected"),
+        (FRACTIONS, {"count_kind": "reads"}, "not integers", "values 0.0008472, 0.0008682", "count_kind: expected"),
+        (FRACTIONS, {"count_kind": "smartseq_tpm"}, "not integers", "are fractions", "raw count matrix"),
+        (COVERAGE, {"count_kind": "reads", "assay": "bulk"}, "too large for counts", MULTIPLES, "divide coverage"),
+        (COVERAGE, {"count_kind": "expected", "assay": "bulk"}, "too large for counts", MULTIPLES, "divide coverage"),
+        (COVERAGE, {"count_kind": "mixed"}, "too large for counts", "7.33e+08 in a sample", "the read length"),
+        (COVERAGE, {"count_kind": "umi"}, "too large for counts", "values 36, 72, 108", "use read counts"),
     ],
-    ids=["log values", "counts in a layer", "fractions", "coverage", "cut GCT", "mouse"],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) and "format" not in value else None,
 )
-def test_what_is_no_count_of_a_human_gene_is_refused_with_advice(
-    curate: Callable[..., Path], tmp_path: Path, part: dict[str, Any], fields: dict[str, Any], words: str
+def test_what_is_no_count_is_refused_with_evidence_and_the_way_out(
+    curate: Callable[..., Path],
+    tmp_path: Path,
+    part: dict[str, Any],
+    fields: dict[str, Any],
+    what: str,
+    evidence: str,
+    way_out: str,
 ) -> None:
-    with pytest.raises(InputError, match=words) as caught:
-        curate(part, **fields)
-    assert "do: " in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        curate(part, **{"gene_ids": "ensembl" if part is COVERAGE else "symbol", **fields})
+    error = caught.value
+    assert what in error.what
+    assert evidence in error.found
+    assert way_out in error.todo
+    assert part["files"]["matrix"] in error.where
+    assert "count_kind" in error.expected
+    assert not (tmp_path / "train.zarr").exists()
+
+
+def test_coverage_sums_that_the_catalogue_names_so_are_left_out_by_the_recipe(curate: Callable[..., Path]) -> None:
+    with pytest.raises(InputError) as caught:
+        curate(COVERAGE, count_kind="coverage", assay="bulk", gene_ids="ensembl")
+    assert "12 count_kind_coverage" in caught.value.found
+
+
+def test_a_gct_whose_size_line_does_not_fit_is_refused(curate: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="size line does not fit") as caught:
+        curate({"format": "gct", "files": {"matrix": GCT}}, gene_ids="ensembl")
+    assert "56200" in caught.value.expected
+    assert "59" in caught.value.found
+    assert caught.value.todo
+    assert not (tmp_path / "train.zarr").exists()
+
+
+def test_ensembl_ids_of_the_mouse_are_refused_as_such(curate: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="too few of the study's counts") as caught:
+        curate(MOUSE_PART, gene_ids="ensembl")
+    assert "ENSMUSG" in caught.value.found
+    assert "mouse" in caught.value.todo
     assert not (tmp_path / "train.zarr").exists()
 
 
