@@ -30,16 +30,36 @@ def genes(args: argparse.Namespace) -> None:
     annotation = Annotation.from_json(args.annotation)
     hgnc = annotation.hgnc.path(args.sources) if annotation.hgnc else None
     axis, left_out = build_axis(annotation.path(args.sources), annotation.format, hgnc=hgnc)
+    if annotation.history:
+        from curation.gene_history import with_history
+
+        axis = with_history(axis, *annotation.history_paths(args.sources), last_release=annotation.ensembl_release)
     axis.write(args.out)
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count) or "none"
     print(f"{axis.genes.height:,} genes on the axis; rows left out: {reasons}")
 
 
 def simulate(args: argparse.Namespace) -> None:
-    """Write a simulated screen."""
+    """Write a simulated screen or, with --scale, all nine studies with known truth, to rehearse a build."""
+    if args.scale is not None:
+        _rehearse(args)
+        return
     from curation.simulate import Screen, write_screen
 
     write_screen(Screen.from_json(json.loads(args.screen)), args.genes, args.out)
+
+
+def _rehearse(args: argparse.Namespace) -> None:
+    from curation.simulate.rehearsal import STUDIES, Rehearsal, write_rehearsal
+
+    rehearsal = Rehearsal(
+        scale=args.scale,
+        gene_share=args.gene_share,
+        seed=args.seed,
+        studies=tuple(args.studies or STUDIES),
+        annotation=args.annotation,
+    )
+    write_rehearsal(rehearsal, args.genes, args.out)
 
 
 def _curation(args: argparse.Namespace) -> Curation:
@@ -54,6 +74,7 @@ def _curation(args: argparse.Namespace) -> Curation:
         genes=args.genes,
         sources=args.sources,
         seed=int(json.loads(args.split)["seed"]),
+        other_stores=tuple(args.other_stores),
     )
 
 
@@ -98,6 +119,7 @@ def compose(args: argparse.Namespace) -> None:
         members=json.loads(args.members),
         held_out=json.loads(args.held_out),
         reports=args.reports,
+        evaluation_stores={name: Path(path) for name, path in json.loads(args.evaluation_stores).items()},
     )
 
 
@@ -134,9 +156,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, required=True, help="genes.parquet; gene_names.parquet goes beside it")
 
     sub = verb("simulate", simulate)
-    sub.add_argument("--screen", default="{}", help="size and strength of the screen, JSON; see curation/simulate.py")
     sub.add_argument("--genes", type=Path, required=True, help="genes.parquet")
-    sub.add_argument("--out", type=Path, required=True, help="h5ad file")
+    sub.add_argument("--out", type=Path, required=True, help="h5ad file; with --scale, a folder")
+    sub.add_argument("--screen", default="{}", help="size and strength of one screen, JSON; see docs/simulation.md")
+    sub.add_argument("--scale", type=float, help="simulate the nine studies with this share of the samples, up to 1")
+    sub.add_argument("--gene-share", type=float, default=1.0, help="share of the genes of the published tables")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--studies", nargs="+", help="some of the nine only")
+    sub.add_argument("--annotation", help="entry of the gene axis, for the config of the rehearsal")
 
     for name, command in (("curate", curate), ("curate-evaluation", curate_evaluation)):
         sub = verb(name, command)
@@ -147,6 +174,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--genes", type=Path, required=True, help="genes.parquet")
         sub.add_argument("--sources", type=Path, required=True, help="the study's folder of fetched files")
         sub.add_argument("--report", type=Path, required=True, help="QC report, JSON")
+        sub.add_argument(
+            "--other-stores", type=Path, nargs="*", default=[], help="stores of the recipe's drop_samples_of"
+        )
         for store in ("train", "validation") if name == "curate" else ("evaluation",):
             sub.add_argument(f"--{store}", type=Path, required=True, help=f"{store} store to write")
 
@@ -164,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--members", required=True, help="JSON: study to recipe")
     sub.add_argument("--held-out", default="[]", help="JSON: studies that no variant may hold")
     sub.add_argument("--reports", type=Path, nargs="+", required=True, help="QC reports of the members")
+    sub.add_argument("--evaluation-stores", default="{}", help="JSON: study that is held out to its store")
 
     sub = verb("verify", verify)
     sub.add_argument("corpus", type=Path)

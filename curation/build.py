@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,25 +11,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from curation.axis import GeneAxis
 from curation.catalog import Study
-from curation.corpus import write_json
-from curation.curate import StudyReader, Survivors, filter_study
+from curation.fingerprint import Fingerprints
+from curation.intake import take_in
+from curation.json_file import write_json
+from curation.judge import Verdicts, batch_sizes, judge
+from curation.labels import LABELS
+from curation.obs_writer import SAMPLE
+from curation.readers.read_ahead import read_ahead
 from curation.recipe import Recipe
 from curation.scratch import scratch_folder
 from curation.split import validation_batches
-from curation.store import StoreRecord, write_store
+from curation.spool import Run
+from curation.store import StoreIdentity, StoreRecord, StoreWriter
+from curation.study_reader import StudyReader
 
 ONE_BATCH = "the study has one batch: all its samples are for training, none for validation"
+# Threads that compress; the one that reads and sorts keeps about one of them busy
+COMPRESSION_THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curation:
     """What to curate: a study under a recipe, on an axis.
 
-    `seed` seeds the order of the samples in the stores.
+    `seed` seeds the order of the samples in the stores; `other_stores` hold the samples of the studies that
+    `drop_samples_of` of the recipe names.
     """
 
     study: Study
@@ -37,6 +47,7 @@ class Curation:
     genes: Path
     sources: Path
     seed: int
+    other_stores: tuple[Path, ...] = ()
 
 
 def curate_training(task: Curation, *, train: Path, validation: Path, report: Path, validation_share: float) -> None:
@@ -51,98 +62,128 @@ def curate_training(task: Curation, *, train: Path, validation: Path, report: Pa
         Where the QC report appears, last.
     validation_share : float
         Wanted share of samples in validation batches.
+
+    Raises
+    ------
+    InputError
+        The study's files are not what the catalogue says, or nothing of it is left.
     """
-    with SurvivorsOf(task, train.parent) as (axis, found):
-        sizes = {str(batch): int(n) for batch, n in found.labels["batch"].value_counts().items()}
+    with scratch_folder(train.parent, f"{task.study.name}.{task.recipe_name}") as scratch:
+        axis, verdicts = _judged(task, scratch)
+        sizes = batch_sizes(verdicts, verdicts.intake.book)
         held = validation_batches(sizes, study=task.study.name, share=validation_share, seed=task.seed)
-        in_validation = found.labels["batch"].isin(held).to_numpy()
-        batches = {
-            "n": len(sizes),
-            "train": sorted(set(sizes) - held),
-            "validation": sorted(held),
-            "note": ONE_BATCH if len(sizes) == 1 else "",
-            "wanted_validation_share": validation_share,
-            "validation_share": round(float(in_validation.mean()), 4),
-        }
-        splits = {
-            split: _write_split(task, axis, found, chosen, path=path, split=split)
-            for split, path, chosen in (("train", train, ~in_validation), ("validation", validation, in_validation))
-        }
-    _write_report(task, found, batches, splits, report)
+        paths = {"train": train, "validation": validation}
+        chosen = {"train": frozenset(sizes) - held, "validation": held}
+        records = _write_stores(task, axis, verdicts, paths, chosen, scratch)
+    batches = {
+        "n": len(sizes),
+        "train": sorted(set(sizes) - held),
+        "validation": sorted(held),
+        "note": ONE_BATCH if len(sizes) == 1 else "",
+        "wanted_validation_share": validation_share,
+        "validation_share": round(sum(sizes[batch] for batch in held) / sum(sizes.values()), 4),
+    }
+    _write_report(task, verdicts, batches, records, report)
 
 
 def curate_evaluation(task: Curation, *, evaluation: Path, report: Path) -> None:
     """Curate a held-out study into one store, outside any corpus, and its QC report."""
-    with SurvivorsOf(task, evaluation.parent) as (axis, found):
-        everything = np.ones(len(found.labels), dtype=bool)
-        splits = {"evaluation": _write_split(task, axis, found, everything, path=evaluation, split="evaluation")}
-    names = sorted(set(found.labels["batch"]))
+    with scratch_folder(evaluation.parent, f"{task.study.name}.{task.recipe_name}") as scratch:
+        axis, verdicts = _judged(task, scratch)
+        sizes = batch_sizes(verdicts, verdicts.intake.book)
+        chosen = {"evaluation": frozenset(sizes)}
+        records = _write_stores(task, axis, verdicts, {"evaluation": evaluation}, chosen, scratch)
     batches = {
-        "n": len(names),
+        "n": len(sizes),
         "train": [],
         "validation": [],
         "note": "held out for evaluation: no sample is for training",
     }
-    _write_report(task, found, batches, splits, report)
+    _write_report(task, verdicts, batches, records, report)
 
 
-class SurvivorsOf:
-    """Context: the axis and what both passes leave of a study; its temporary folders are gone afterwards."""
-
-    def __init__(self, task: Curation, folder: Path) -> None:
-        self._task = task
-        self._folder = folder
-        self._stack = ExitStack()
-
-    def __enter__(self) -> tuple[GeneAxis, Survivors]:
-        task = self._task
-        with ExitStack() as stack:
-            scratch = stack.enter_context(scratch_folder(self._folder, f"{task.study.name}.{task.recipe_name}"))
-            axis = GeneAxis.read(task.genes)
-            reader = stack.enter_context(closing(StudyReader(task.study, task.recipe, axis, task.sources, scratch)))
-            found = filter_study(reader, scratch, seed_text=f"{task.seed}:{task.study.name}:{task.recipe_name}")
-            self._stack = stack.pop_all()
-        return axis, found
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+def _judged(task: Curation, scratch: Path) -> tuple[GeneAxis, Verdicts]:
+    """Return the axis and what stays of a study; what it needs on disk lies in `scratch`."""
+    axis = GeneAxis.read(task.genes)
+    others = Fingerprints.of_stores(task.other_stores) if task.recipe.drop_samples_of else None
+    with closing(StudyReader(task.study, axis, task.sources, scratch)) as reader:
+        seed_text = f"{task.seed}:{task.study.name}:{task.recipe_name}"
+        intake = take_in(reader, task.recipe, scratch, seed_text=seed_text)
+        return axis, judge(intake, reader, task.recipe, scratch, others=others)
 
 
-def _write_split(
-    task: Curation, axis: GeneAxis, found: Survivors, chosen: np.ndarray, *, path: Path, split: str
-) -> StoreRecord:
-    order = found.order[chosen[found.order]]
-    study = task.study
-    obs = found.labels.iloc[order].assign(study=study.name, assay=study.assay, simulated=study.simulated)
+def _write_stores(
+    task: Curation,
+    axis: GeneAxis,
+    verdicts: Verdicts,
+    paths: Mapping[str, Path],
+    batches: Mapping[str, frozenset[str]],
+    scratch: Path,
+) -> dict[str, StoreRecord]:
+    """Write the stores of all splits in one pass over the spool."""
+    book, totals = verdicts.intake.book, verdicts.batches
+    splits = list(paths)
+    of_batch = np.full(len(totals.samples), -1)
+    for number, batch in enumerate(book.values("batch")):
+        of_batch[number] = next((i for i, split in enumerate(splits) if batch in batches[split]), -1)
+    labels = {label: book.values(label) for label in LABELS}
+    with ThreadPoolExecutor(COMPRESSION_THREADS) as pool, ThreadPoolExecutor(1) as hasher, ExitStack() as stack:
+        writers = []
+        for i, split in enumerate(splits):
+            identity = _identity(task, axis, verdicts, of_batch == i, path=paths[split], split=split)
+            writers.append(StoreWriter(identity, scratch=scratch, pool=pool, hasher=hasher))
+            stack.callback(writers[-1].discard)
+        for run in read_ahead(verdicts.intake.spool.runs()):
+            places, judged = verdicts.kept(run)
+            names = verdicts.intake.spool.names(run.number)
+            split_of_row = of_batch[run.rows["batch"][places]]
+            for i, writer in enumerate(writers):
+                mine = np.flatnonzero(split_of_row == i)
+                chosen = places[mine]
+                samples = _samples(run, chosen, judged[mine])
+                writer.append(verdicts.counts(run, chosen), samples, [names[place] for place in chosen.tolist()])
+        curation = {"recipe_fields": asdict(task.recipe), "seed": task.seed} | verdicts.report
+        own = {"study": task.study.name, "recipe": task.recipe_name}
+        return {
+            split: writer.finish(labels, own | {"split": split} | curation)
+            for split, writer in zip(splits, writers, strict=True)
+        }
+
+
+def _samples(run: Run, places: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    samples = np.zeros(len(places), dtype=SAMPLE)
+    for name in (*LABELS, "source_row"):
+        samples[name] = run.rows[name][places]
+    samples["is_control"] = run.rows["control"][places]
+    for name in ("library_size", "n_genes", "fingerprint"):
+        samples[name] = judged[name]
+    return samples
+
+
+def _identity(
+    task: Curation, axis: GeneAxis, verdicts: Verdicts, batches: np.ndarray, *, path: Path, split: str
+) -> StoreIdentity:
+    study, totals = task.study, verdicts.batches
     var = pd.DataFrame(
-        {"symbol": axis.genes["symbol"].to_numpy(), "measured": found.measured},
+        {"symbol": axis.genes["symbol"].to_numpy(), "measured": verdicts.measured},
         index=pd.Index(axis.ensembl_ids, name="ensembl_id", dtype=object),
     )
-
-    def blocks() -> Iterator[sparse.csr_matrix]:
-        for row_ids, block in found.spool.blocks():
-            yield block[np.flatnonzero(chosen[row_ids])]
-
-    identity = {"study": study.name, "recipe": task.recipe_name, "split": split}
-    return write_store(
-        path,
-        blocks=blocks(),
-        obs=obs,
+    return StoreIdentity(
+        path=path,
+        study=study.name,
+        recipe=task.recipe_name,
+        split=split,
+        assay=study.assay,
+        simulated=study.simulated,
         var=var,
-        nnz=int(found.nnz[chosen].sum()),
-        curation=identity | {"recipe_fields": asdict(task.recipe), "seed": task.seed} | found.report,
-        attributes=identity
-        | {
-            "assay": study.assay,
-            "simulated": study.simulated,
-            "count_kind": study.count_kind,
-            "n_genes_measured": int(found.measured.sum()),
-        },
+        n_samples=int(totals.samples[batches].sum()),
+        nnz=int(totals.nnz[batches].sum()),
+        attributes={"count_kind": study.count_kind, "n_genes_measured": int(verdicts.measured.sum())},
     )
 
 
 def _write_report(
-    task: Curation, found: Survivors, batches: dict[str, Any], splits: dict[str, StoreRecord], path: Path
+    task: Curation, verdicts: Verdicts, batches: dict[str, Any], records: Mapping[str, StoreRecord], path: Path
 ) -> None:
     study = task.study
     write_json(
@@ -155,12 +196,12 @@ def _write_report(
             "simulated": study.simulated,
             "role": study.role,
         }
-        | found.report
+        | verdicts.report
         | {
             "batches": batches,
             "splits": {
                 split: {"n_samples": record.n_samples, "nnz": record.nnz, "digest": record.digest}
-                for split, record in splits.items()
+                for split, record in records.items()
             },
             "expected": dict(study.expected or {}),
         },

@@ -12,7 +12,7 @@ from typing import Any
 
 from curation.catalog_check import check_alternatives, check_do_not_use, check_files
 from curation.errors import InputError
-from curation.remote_file import Annotation, Reference, RemoteFile
+from curation.remote_file import HISTORY_FILES, Annotation, Reference, RemoteFile
 from curation.schema_check import check, load_yaml, nearest, with_defaults
 
 __all__ = [
@@ -61,7 +61,8 @@ class ObsSource:
 class Obs:
     """Where the columns of a store come from; None for a column that the study does not record.
 
-    `guide` is a fact about the source that no store has a column for.
+    `technology` is the instrument and chemistry of a sample (10x 3' v3, Smart-seq2). `guide` is a fact about the source
+    that no store has a column for.
     """
 
     batch: ObsSource | None = None
@@ -70,6 +71,7 @@ class Obs:
     cell_line: ObsSource | None = None
     donor: ObsSource | None = None
     tissue: ObsSource | None = None
+    technology: ObsSource | None = None
     guide: ObsSource | None = None
     control_labels: tuple[str, ...] = ()
 
@@ -108,15 +110,17 @@ class Part:
     ----------
     name : str
     format : str
-        Name of a reader: mtx, dense_text, gct, h5ad, star_counts.
+        Name of a reader, one of `curation.readers.READERS`.
     files : mapping of str to str
         Role (matrix, features, barcodes, metadata) -> `RemoteFile.path`.
     orientation : str or None
-        genes_by_samples or samples_by_genes, for dense_text.
+        genes_by_samples or samples_by_genes, for dense_text, and for mtx where the lists are equally long.
     matrix : str
-        Where an h5ad file keeps raw counts: auto, X, raw/X or layers/NAME.
+        Where an h5ad, zarr or loom file keeps raw counts: auto, X, raw/X or layers/NAME.
     gene_column : str or None
-        Column of an h5ad file's var that holds the gene ids; None for its index.
+        Column of var (loom: of the row attributes) that holds the gene ids; None for its index.
+    genome : str or None
+        Genome of a 10x_h5 file that holds several; None where it holds one.
     constants : mapping of str to str
         Store columns with one value for the whole part.
     """
@@ -127,6 +131,7 @@ class Part:
     orientation: str | None = None
     matrix: str = "auto"
     gene_column: str | None = None
+    genome: str | None = None
     constants: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -135,7 +140,8 @@ class Study:
     """A source with a citation. Field meanings and units stand in curation/catalog/schema.yaml.
 
     `files` maps `RemoteFile.path` to the file; `expected` is None or {"n_samples", "n_genes"}; `publication_key` is the
-    hold-out key (publication, context); `simulation` is None or the parameters of `curation simulate`.
+    hold-out key (publication, context); `count_kinds_by_technology` maps values of `obs.technology` to a kind that
+    differs from `count_kind`; `simulation` is None or the parameters of `curation simulate`.
     """
 
     name: str
@@ -155,6 +161,7 @@ class Study:
     filters: tuple[SampleFilter, ...]
     parts: tuple[Part, ...]
     files: Mapping[str, RemoteFile]
+    count_kinds_by_technology: Mapping[str, str] = field(default_factory=dict)
     simulation: Mapping[str, Any] | None = None
     alternatives: tuple[Mapping[str, Any], ...] = ()
     do_not_use: tuple[Mapping[str, Any], ...] = ()
@@ -252,7 +259,7 @@ def read_catalog(paths: Iterable[Path]) -> Catalog:
         for name, entry in sheet.get("references", {}).items():
             _refuse_repeated(name, {**studies, **tables, **references}, path)
             references[name] = _reference(name, entry, where=f"{path}, key references.{name}")
-    annotation = {name: _annotation(name, tables) for name in tables}
+    annotation = {name: _annotation(name, tables, references) for name in tables}
     return Catalog(studies=studies, annotation=annotation, references=references)
 
 
@@ -266,7 +273,9 @@ def _tuples(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: tuple(value) if key in keys and value is not None else value for key, value in entry.items()}
 
 
-def _annotation(name: str, tables: Mapping[str, tuple[Path, dict[str, Any]]]) -> Annotation:
+def _annotation(
+    name: str, tables: Mapping[str, tuple[Path, dict[str, Any]]], references: Mapping[str, Reference]
+) -> Annotation:
     path, entry = tables[name]
     hgnc = entry["hgnc"]
     if hgnc is not None and (hgnc not in tables or tables[hgnc][1]["format"] != "hgnc_tsv"):
@@ -285,13 +294,31 @@ def _annotation(name: str, tables: Mapping[str, tuple[Path, dict[str, Any]]]) ->
         format=entry["format"],
         licence=entry["licence"],
         file=next(iter(files.values())),
-        hgnc=_annotation(hgnc, tables) if hgnc is not None else None,
+        hgnc=_annotation(hgnc, tables, references) if hgnc is not None else None,
+        history=_history(entry["history"], references, where=f"{path}, key annotation.{name}.history"),
+        ensembl_release=entry["ensembl_release"],
         notes=entry["notes"],
         title=entry["title"],
         citation=entry.get("citation", {}),
         alternatives=tuple(entry["alternatives"]),
         status=entry.get("status", {}),
     )
+
+
+def _history(name: str | None, references: Mapping[str, Reference], *, where: str) -> Reference | None:
+    """Return the reference with the history of gene ids, of its files only those that the axis needs."""
+    if name is None:
+        return None
+    known = [other for other, reference in references.items() if set(HISTORY_FILES) <= set(reference.files)]
+    if name not in known:
+        raise InputError(
+            f"{name!r} is no reference with the history of Ensembl's ids",
+            where=where,
+            expected=f"the name of a reference with the files {' and '.join(HISTORY_FILES)}, or null",
+            todo=nearest(name, known),
+        )
+    reference = references[name]
+    return dataclasses.replace(reference, files={path: reference.files[path] for path in HISTORY_FILES})
 
 
 def _reference(name: str, entry: Mapping[str, Any], *, where: str) -> Reference:
@@ -318,7 +345,7 @@ def _refuse_repeated(name: str, known: Iterable[str], path: Path) -> None:
 
 def _check_study(study: Study, *, where: str) -> None:
     """Check what a schema cannot say."""
-    check_files(study.files, where=where, simulated=study.simulated)
+    check_files(study.files, where=where, simulated=study.simulation is not None)
     check_alternatives(study.alternatives, where=where)
     check_do_not_use(study.files, study.do_not_use, where=where)
     names = [part.name for part in study.parts]
@@ -333,9 +360,19 @@ def _check_study(study: Study, *, where: str) -> None:
                     found=path,
                     todo=nearest(path, study.files),
                 )
-    if study.simulated != (study.simulation is not None):
+    if study.count_kinds_by_technology and study.obs.technology is None:
         raise InputError(
-            "`simulated: true` and `simulation` go together",
+            "`count_kinds_by_technology` needs to know the technology of each sample",
             where=where,
-            expected="both for a simulated study, neither for a measured one",
+            expected="`obs.technology`, such as {column: assay}",
+            found="no `obs.technology`",
+            todo="say where the technology comes from, or give the study one `count_kind`",
+        )
+    if study.simulation is not None and not study.simulated:
+        raise InputError(
+            "a study with `simulation` says that it is simulated",
+            where=where,
+            expected="`simulated: true`, so that every store marks its counts",
+            found="no `simulated: true`",
+            todo="add it, or remove `simulation`",
         )

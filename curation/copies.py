@@ -36,11 +36,15 @@ class CopyFinder:
         self._counts = np.zeros(len(self._columns), dtype=np.int64)
         self._samples = np.zeros(len(self._columns), dtype=np.int64)
 
-    def update(self, counts: sparse.csr_matrix, first_row: int) -> None:
-        """Take the next samples, the first of which is row `first_row` of its part."""
+    @property
+    def repeated_columns(self) -> np.ndarray:
+        """Columns whose id an earlier column has, ascending."""
+        return np.array(sorted(column for columns in self._groups for column in columns[1:]), dtype=np.int64)
+
+    def update(self, counts: sparse.csr_matrix, rows: np.ndarray) -> None:
+        """Take the next samples; `rows` numbers them (int64), each number once."""
         if not len(self._columns):
             return
-        rows = np.arange(first_row, first_row + counts.shape[0], dtype=np.int64)
         weights = shuffle_keys("copies", rows)
         part = counts[:, self._columns].tocoo()
         np.add.at(self._counts, part.col, part.data.astype(np.int64))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +17,10 @@ import zarr
 from curation.axis import GeneAxis
 from curation.digest import combined_digest
 from curation.errors import InputError
+from curation.json_file import write_json
+from curation.overlap import refuse_shared_samples
 
-FORMAT_VERSION = "0.1"
+FORMAT_VERSION = "0.2"
 TOOLS = ("anndata", "numpy", "polars", "scipy", "zarr")
 STORE_FIELDS = (
     "study",
@@ -68,18 +69,6 @@ def read_store_record(corpus: Path, path: str) -> dict[str, Any]:
             todo="remove the folder and run the workflow again",
         )
     return {"path": path} | {field: attributes[field] for field in STORE_FIELDS}
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all, keys in the given order; an equal file is left as it is."""
-    text = json.dumps(content, indent=1) + "\n"
-    if path.exists() and path.read_text() == text:
-        os.utime(path)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def assemble(
@@ -133,7 +122,13 @@ def assemble(
 
 
 def compose(
-    corpus: Path, *, variant: str, members: Mapping[str, str], held_out: Iterable[str], reports: Sequence[Path]
+    corpus: Path,
+    *,
+    variant: str,
+    members: Mapping[str, str],
+    held_out: Iterable[str],
+    reports: Sequence[Path],
+    evaluation_stores: Mapping[str, Path] | None = None,
 ) -> None:
     """Write a variant: variants/<variant>.json, and variants/<variant>.zarr with links for annbatch.
 
@@ -145,11 +140,13 @@ def compose(
         Studies that no variant may hold.
     reports : sequence of Path
         QC reports of the members.
+    evaluation_stores : mapping of str to Path, optional
+        Held-out study to its store, where it has one.
 
     Raises
     ------
     InputError
-        A member is held out, or a batch is in both splits of a study.
+        A member is held out, a batch is in both splits of a study, or a sample is in two studies.
     """
     held_out = sorted(held_out)
     refused = sorted(set(members) & set(held_out))
@@ -181,6 +178,8 @@ def compose(
         for split in ("train", "validation"):
             stores.append(read_store_record(corpus, store_name(study, recipe, split)))
         measured |= set(measured_positions(corpus / store_name(study, recipe, "train")))
+    of_study = {study: [corpus / s["path"] for s in stores if s["study"] == study] for study in sorted(members)}
+    refuse_shared_samples(variant, of_study, {name: [path] for name, path in (evaluation_stores or {}).items()})
     positions = sorted(measured)
     write_links(corpus, variant, stores)
     write_json(

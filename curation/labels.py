@@ -11,7 +11,7 @@ from curation.catalog import ObsSource, Study
 from curation.errors import InputError
 from curation.qc import require_column
 
-LABELS = ("batch", "perturbation", "cell_type", "cell_line", "donor", "tissue")
+LABELS = ("batch", "perturbation", "cell_type", "cell_line", "donor", "tissue", "technology")
 # A study whose catalogue entry names no batch is one batch
 WHOLE_STUDY = "all"
 
@@ -66,3 +66,31 @@ def _matches(sample_ids: pd.Index, pattern: re.Pattern[str], label: str, where: 
             todo="correct the pattern in the catalogue",
         )
     return np.array([match.group(1) for match in found if match], dtype=object)
+
+
+def wanted_columns(study: Study) -> dict[str, str]:
+    """Return the columns of the source's metadata that the catalogue names, each with the key that names it."""
+    labels = {
+        source.column: f"`obs.{label}` of the study"
+        for label, source in study.obs.columns.items()
+        if source.column is not None
+    }
+    return labels | {rule.column: "`filters` of the study" for rule in study.filters}
+
+
+class LabelBook:
+    """Numbers the values of each label in the order in which they come; a value is held once, however many samples."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, dict[str, int]] = {label: {} for label in LABELS}
+
+    def codes(self, label: str, values: np.ndarray) -> np.ndarray:
+        """Return the int32 numbers of `values` (strings), new ones included."""
+        known = self._codes[label]
+        places, distinct = pd.factorize(values)
+        numbers = [known.setdefault(str(value), len(known)) for value in distinct]
+        return np.array(numbers, dtype=np.int32)[places] if numbers else np.empty(0, dtype=np.int32)
+
+    def values(self, label: str) -> np.ndarray:
+        """Return the values of a label; the number of each is its place."""
+        return np.array(list(self._codes[label]), dtype=object)

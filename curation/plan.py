@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
+from curation.phenoprints import Phenoprint, check_phenoprints_used, read_phenoprint_entries
 from curation.recipe import Recipe
 from curation.schema_check import nearest
+from curation.shared_samples import pairs_left_out
 from curation.variants import Variant, expand_variants, refuse_held_out
 
 SPLITS = ("train", "validation", "evaluation")
@@ -46,6 +49,8 @@ class Plan:
         Study -> store column that its evaluation predicts.
     selected_models : tuple of str
         `select.models`, for variants that name no models of their own.
+    phenoprints : mapping of str to Phenoprint
+        The tables of phenoprints that selected variants need and the build computes.
     references : tuple of str
         `select.references`: reference tables to fetch, which no step reads yet.
     """
@@ -61,6 +66,7 @@ class Plan:
     evaluation: Mapping[str, str]
     evaluation_labels: Mapping[str, str]
     selected_models: tuple[str, ...]
+    phenoprints: Mapping[str, Phenoprint] = field(default_factory=dict)
     references: tuple[str, ...] = ()
 
     @cached_property
@@ -69,24 +75,30 @@ class Plan:
         return tuple(sorted({pair for variant in self.variants.values() for pair in variant.studies.items()}))
 
     @cached_property
+    def curated_pairs(self) -> tuple[tuple[str, str], ...]:
+        """(study, recipe) pairs with stores in the corpus folder: to train on, or to find phenoprints in; sorted."""
+        screens = {(entry.study, entry.recipe) for entry in self.phenoprints.values()}
+        return tuple(sorted({*self.training_pairs, *screens}))
+
+    @cached_property
     def evaluation_pairs(self) -> tuple[tuple[str, str], ...]:
         """(study, recipe) pairs to evaluate on, sorted."""
         return tuple(sorted(self.evaluation.items()))
 
     @cached_property
+    def left_out(self) -> dict[tuple[str, str], tuple[tuple[str, str], ...]]:
+        """(study, recipe) to train on -> (study, recipe) pairs whose samples its stores leave out."""
+        return pairs_left_out(self.recipes, self.training_pairs, self.evaluation_pairs)
+
+    @cached_property
     def runs(self) -> tuple[tuple[str, str, int], ...]:
         """(variant, model, seed) triples to train."""
-        return tuple(
-            (name, model, seed)
-            for name, variant in self.variants.items()
-            for model in variant.models or self.selected_models
-            for seed in self.seeds
-        )
+        return training_runs(self.variants, self.selected_models, self.seeds)
 
     @cached_property
     def studies(self) -> tuple[str, ...]:
         """Names of the studies that are needed, sorted."""
-        return tuple(sorted({study for study, _ in (*self.training_pairs, *self.evaluation_pairs)}))
+        return tuple(sorted({study for study, _ in (*self.curated_pairs, *self.evaluation_pairs)}))
 
     @cached_property
     def held_out(self) -> tuple[str, ...]:
@@ -100,16 +112,26 @@ class Plan:
         return (self.annotation,) if self.annotation.hgnc is None else (self.annotation, self.annotation.hgnc)
 
     @cached_property
+    def axis_files(self) -> tuple[str, ...]:
+        """Files below sources/ that the gene axis is built from."""
+        files = [f"{table.name}/{table.file.path}" for table in self.annotations]
+        if history := self.annotation.history:
+            files += [f"{history.name}/{path}" for path in history.files]
+        return tuple(files)
+
+    @cached_property
     def sources(self) -> dict[str, dict[str, RemoteFile]]:
         """Source (study, annotation, reference) -> path below sources/<source>/ -> file, for all that is needed."""
         needed = {name: dict(self.catalog.studies[name].files) for name in self.studies}
         needed |= {table.name: {table.file.path: table.file} for table in self.annotations}
+        if history := self.annotation.history:
+            needed[history.name] = dict(history.files)
         return needed | {name: dict(self.catalog.references[name].files) for name in self.references}
 
     @cached_property
     def simulated(self) -> tuple[str, ...]:
         """Names of the needed studies whose file `curation simulate` writes; it is not fetched."""
-        return tuple(name for name in self.studies if self.catalog.studies[name].simulated)
+        return tuple(name for name in self.studies if self.catalog.studies[name].simulation is not None)
 
     def obstacles(self) -> tuple[str, ...]:
         """Return what this release cannot build of the plan, one sentence each."""
@@ -123,7 +145,7 @@ class Plan:
                 found.append(f"{name}: there is no reader for format {form}")
         for name in sorted({recipe for _, recipe in self.training_pairs}):
             table = self.recipes[name].phenoprints
-            if table and not Path(table).exists():
+            if table and self.recipes[name].phenoprints_from is None and not Path(table).exists():
                 found.append(f"recipe {name}: {table} does not exist yet")
         return tuple(found)
 
@@ -150,6 +172,11 @@ class Plan:
     def recipe_json(self, recipe: str) -> str:
         """Return `--recipe` of `curation curate`."""
         return self.recipes[recipe].to_json()
+
+    def phenoprint_of(self, recipe: str) -> str | None:
+        """Return the table that curating under a recipe reads, wherever it comes from; None for other recipes."""
+        fields = self.recipes[recipe]
+        return fields.phenoprints if fields.perturbations == "phenoprint" else None
 
     def split_json(self) -> str:
         """Return `--split` of `curation curate`."""
@@ -187,8 +214,22 @@ class Plan:
             "variant": self.variants,
             "model": self.models,
             "seed": self.seeds,
+            "phenoprint": self.phenoprints,
         }
         return {name: _any_of(found) for name, found in values.items()}
+
+
+def training_runs(
+    variants: Mapping[str, Variant], models: Iterable[str], seeds: Iterable[int]
+) -> tuple[tuple[str, str, int], ...]:
+    """Return (variant, model, seed) triples to train; `models` are those of variants that name none."""
+    models, seeds = tuple(models), tuple(seeds)
+    return tuple(
+        (name, model, seed)
+        for name, variant in variants.items()
+        for model in variant.models or models
+        for seed in seeds
+    )
 
 
 def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
@@ -209,8 +250,17 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
     """
     settings = complete(config)
     catalog = read_catalog([catalogs_root / path for path in settings["catalogs"].values()])
-    recipes = {name: Recipe(**fields) for name, fields in settings["recipes"].items()}
-    _check_recipes(recipes)
+    recipes = {name: Recipe.from_mapping(fields) for name, fields in settings["recipes"].items()}
+    _check_recipes(recipes, settings["phenoprints"])
+    # A computed table lies where the workflow puts it; curation only ever sees a path.
+    recipes = {
+        name: recipe
+        if recipe.phenoprints_from is None
+        else dataclasses.replace(
+            recipe, phenoprints=f"results/{settings['name']}/phenoprints/{recipe.phenoprints_from}.tsv"
+        )
+        for name, recipe in recipes.items()
+    }
     axis = settings["gene_axis"]["annotation"]
     _known(axis, catalog.annotation, "annotation entry", "gene_axis.annotation")
     if catalog.annotation[axis].format == "hgnc_tsv":
@@ -233,6 +283,9 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
     selected = {name: evaluation["studies"][name] for name in select["studies_for_evaluation"]}
     refuse_held_out(variants, chosen, catalog.studies, selected)
     models = _models(settings, chosen)
+    entries = read_phenoprint_entries(settings["phenoprints"], catalog.studies, recipes, variants)
+    seeds, selected_models = tuple(select["seeds"]), tuple(select["models"])
+    runs = training_runs(chosen, selected_models, seeds)
     for name in selected if models else ():
         if name not in evaluation["labels"]:
             raise InputError(
@@ -241,7 +294,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
                 expected="a column of its store, such as cell_line",
                 todo="add the key, or take the study out of select.studies_for_evaluation",
             )
-    return Plan(
+    plan = Plan(
         name=settings["name"],
         catalog=catalog,
         annotation=catalog.annotation[axis],
@@ -249,12 +302,15 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         recipes=recipes,
         variants=chosen,
         models=models,
-        seeds=tuple(select["seeds"]),
+        seeds=seeds,
         evaluation=selected,
         evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},
-        selected_models=tuple(select["models"]),
+        selected_models=selected_models,
+        phenoprints=check_phenoprints_used(entries, recipes, chosen, runs),
         references=tuple(select["references"]),
     )
+    _ = plan.left_out  # a mistake in it is reported here, with all others
+    return plan
 
 
 def _models(settings: Mapping[str, Any], variants: Mapping[str, Variant]) -> dict[str, Any]:
@@ -279,15 +335,23 @@ def _check_evaluation(
         _known(name, evaluation["studies"], "evaluation study", f"evaluation.labels.{name}")
 
 
-def _check_recipes(recipes: Mapping[str, Recipe]) -> None:
+def _check_recipes(recipes: Mapping[str, Recipe], phenoprints: Mapping[str, Any]) -> None:
     for name, recipe in recipes.items():
         where = f"config, key recipes.{name}"
-        if recipe.perturbations == "phenoprint" and recipe.phenoprints is None:
+        if recipe.phenoprints_from is not None:
+            _known(recipe.phenoprints_from, phenoprints, "entry of phenoprints", f"recipes.{name}.phenoprints_from")
+        tables = sum(table is not None for table in (recipe.phenoprints, recipe.phenoprints_from))
+        if tables > 1 or (recipe.perturbations == "phenoprint" and tables == 0):
             raise InputError(
-                "a phenoprint recipe needs a table of p-values",
+                "a phenoprint recipe needs a table of p-values"
+                if tables == 0
+                else "a recipe names two tables of p-values",
                 where=where,
-                expected="`phenoprints: PATH` of a TSV with columns perturbation, n_cells, statistic, p_value",
-                todo="add the key, or choose `perturbations: all`",
+                expected="`phenoprints: PATH` of a TSV with columns perturbation, n_cells, statistic, p_value, or "
+                "`phenoprints_from: NAME` of an entry of `phenoprints`, which computes it",
+                todo="add one of the keys, or choose `perturbations: all`"
+                if tables == 0
+                else "set one of them to null",
             )
         largest = recipe.max_genes_per_sample
         if largest is not None and largest < recipe.min_genes_per_sample:

@@ -1,100 +1,164 @@
-"""Temporary runs on disk: what lets curation reorder more rows than memory holds."""
+"""Temporary runs on disk: what lets curation judge and reorder more samples than memory holds."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
-TRIPLET = np.dtype([("row", "<i4"), ("column", "<i4"), ("value", "<f8")])
-ROW = np.dtype([("key", "<u8"), ("row_id", "<i8"), ("nnz", "<i8")])
+from curation.labels import LABELS
+
+# One sample: its key decides its place in the stores, `names` its bytes in the file of names.
+ROW = np.dtype(
+    [("key", "<u8"), ("source_row", "<i8"), ("part", "<i4"), ("nnz", "<i4"), ("name_bytes", "<u4"), ("control", "?")]
+    + [(label, "<i4") for label in LABELS]
+)
+# 4 Mi non-zeros a run: 25 MB with two-byte columns, sorted in memory beside a copy of itself
+RUN_NNZ = 2**22
+# What is held before the runs' files are opened, and as much while it is written: with 300 runs, 100 kB a run and write
+BUFFER_BYTES = 2**25
 
 
-class TripletSpool:
-    """Collects (row, column, value) triplets in any order, returns them as blocks of whole rows.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Samples of one run, in the order in which they came.
 
-    Files that list counts gene by gene (most `.mtx`, every genes-by-samples table) are turned with it into samples:
-    each triplet goes to the run that owns its row, and a run is small enough to be sorted in memory.
+    Attributes
+    ----------
+    number : int
+        Of the run; all keys of a run lie below those of the next.
+    rows : ndarray of ROW, shape (n_samples,)
+    counts : csr_matrix, int32, shape (n_samples, n_columns)
+        Columns need not be sorted.
     """
 
-    def __init__(self, folder: Path, *, n_rows: int, n_columns: int, rows_per_run: int) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="triplets.", dir=folder))
-        self._n_rows = n_rows
-        self._n_columns = n_columns
-        self._rows_per_run = max(1, rows_per_run)
+    number: int
+    rows: np.ndarray
+    counts: sparse.csr_matrix
 
-    def append(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> None:
-        """Add triplets; `rows` counts from 0."""
-        triplets = np.empty(len(rows), dtype=TRIPLET)
-        triplets["row"], triplets["column"], triplets["value"] = rows, columns, values
-        runs = triplets["row"] // self._rows_per_run
+
+class SampleSpool:
+    """Collects samples with random 64-bit keys, returns them in runs ordered by key: a seeded shuffle of any number.
+
+    The leading bits of the key decide the run. The order of the samples depends on the keys alone, neither on the
+    block size in which they came nor on the number of runs.
+
+    Parameters
+    ----------
+    folder : Path
+        Takes the runs: 6 bytes a non-zero for up to 65,536 columns, else 8, and 61 bytes and the name a sample.
+    n_columns : int
+    expected_nnz : float
+        About how many non-zeros will come; a wrong guess costs memory or files, nothing else.
+    """
+
+    def __init__(self, folder: Path, *, n_columns: int, expected_nnz: float) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="samples.", dir=folder))
+        self._n_columns = n_columns
+        self._index_dtype = np.dtype("<u2") if n_columns <= 2**16 else np.dtype("<i4")
+        self._bits = max(0, int(np.ceil(np.log2(max(1.0, expected_nnz / RUN_NNZ)))))
+        self._buffer: dict[tuple[int, str], list[np.ndarray]] = {}
+        self._buffered = 0
+        self._writer = ThreadPoolExecutor(1)
+        self._written: Future[None] | None = None
+
+    @property
+    def n_runs(self) -> int:
+        """Runs, empty ones included."""
+        return 2**self._bits
+
+    def append(self, rows: np.ndarray, names: list[bytes], counts: sparse.csr_matrix) -> None:
+        """Add samples: `rows` of ROW, whose nnz and name_bytes are filled in here, with names and int32 counts."""
+        rows["nnz"] = np.diff(counts.indptr)
+        rows["name_bytes"] = [len(name) for name in names]
+        runs = (rows["key"] >> np.uint64(64 - self._bits)).astype(np.int64) if self._bits else np.zeros(len(rows), "i8")
         order = np.argsort(runs, kind="stable")
-        triplets, runs = triplets[order], runs[order]
+        rows, runs, counts = rows[order], runs[order], counts[order] if self._bits else counts
+        indices = counts.indices.astype(self._index_dtype)
         starts = np.flatnonzero(np.diff(runs, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(runs)], strict=True):
-            with (self._folder / f"{runs[start]}.run").open("ab") as handle:
-                triplets[start:stop].tofile(handle)
+        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(runs)], strict=True):
+            run, entries = int(runs[start]), slice(counts.indptr[start], counts.indptr[stop])
+            text = b"".join([names[i] for i in order[start:stop]])
+            self._hold(run, "rows", rows[start:stop])
+            self._hold(run, "names", np.frombuffer(text, np.uint8))
+            self._hold(run, "indices", indices[entries])
+            self._hold(run, "data", counts.data[entries])
+        if self._buffered > BUFFER_BYTES:
+            self._start_writing()
 
-    def blocks(self) -> Iterator[tuple[int, sparse.csr_matrix]]:
-        """Yield (first row, CSR block) over all rows in order, rows without a triplet included."""
-        for run, first in enumerate(range(0, self._n_rows, self._rows_per_run)):
-            n_rows = min(self._rows_per_run, self._n_rows - first)
-            path = self._folder / f"{run}.run"
-            triplets = np.fromfile(path, dtype=TRIPLET) if path.exists() else np.empty(0, dtype=TRIPLET)
-            coordinates = (triplets["row"] - first, triplets["column"])
-            block = sparse.coo_matrix((triplets["value"], coordinates), shape=(n_rows, self._n_columns))
-            yield first, block.tocsr()
+    def _hold(self, run: int, name: str, values: np.ndarray) -> None:
+        self._buffer.setdefault((run, name), []).append(values)
+        self._buffered += values.nbytes
 
-    def close(self) -> None:
-        """Remove the runs."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def _start_writing(self) -> None:
+        if self._written is not None:
+            self._written.result()
+        self._written = self._writer.submit(self._write, self._buffer)
+        self._buffer, self._buffered = {}, 0
 
+    def _write(self, buffer: dict[tuple[int, str], list[np.ndarray]]) -> None:
+        for (run, name), pieces in buffer.items():
+            with self._path(run, name).open("ab") as handle:
+                for piece in pieces:
+                    handle.write(np.ascontiguousarray(piece).data)
 
-class ShuffleSpool:
-    """Collects rows with random 64-bit keys, returns them ordered by key: a seeded shuffle of any number of rows.
+    def flush(self) -> None:
+        """Write what is held in memory; what went wrong before is raised here."""
+        self._start_writing()
+        if self._written is not None:
+            self._written.result()
 
-    The key decides the run (its leading bits), and a run is sorted in memory. The order depends on the keys alone,
-    neither on the block size in which rows came nor on the number of runs.
-    """
+    def _path(self, run: int, name: str) -> Path:
+        return self._folder / f"{run}.{name}"
 
-    def __init__(self, folder: Path, *, n_columns: int, expected_nnz: int, run_nnz: int = 2**23) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="shuffle.", dir=folder))
-        self._n_columns = n_columns
-        self._bits = max(0, int(np.ceil(np.log2(max(1.0, expected_nnz / run_nnz)))))
+    def rows(self, run: int) -> np.ndarray:
+        """Return the rows of a run."""
+        path = self._path(run, "rows")
+        return np.fromfile(path, dtype=ROW) if path.exists() else np.empty(0, dtype=ROW)
 
-    def append(self, counts: sparse.csr_matrix, keys: np.ndarray, row_ids: np.ndarray) -> None:
-        """Add rows of int32 `counts` with their `keys` (uint64) and `row_ids` (int64)."""
-        runs = (keys >> np.uint64(64 - self._bits)).astype(np.int64) if self._bits else np.zeros(len(keys), np.int64)
-        for run in np.unique(runs):
-            chosen = np.flatnonzero(runs == run)
-            part = counts[chosen]
-            rows = np.empty(len(chosen), dtype=ROW)
-            rows["key"], rows["row_id"], rows["nnz"] = keys[chosen], row_ids[chosen], np.diff(part.indptr)
-            for name, values in (("rows", rows), ("indices", part.indices), ("data", part.data)):
-                with (self._folder / f"{run}.{name}").open("ab") as handle:
-                    values.tofile(handle)
+    def names(self, run: int) -> list[str]:
+        """Return the names of a run's samples."""
+        ends = np.cumsum(self.rows(run)["name_bytes"], dtype=np.int64).tolist()
+        text = self._path(run, "names").read_bytes() if ends else b""
+        return [text[start:stop].decode() for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
-        """Yield (row ids, CSR block of int32 counts) in the order of the keys."""
-        for run in range(2**self._bits):
-            if not (self._folder / f"{run}.rows").exists():
+    def runs(self) -> Generator[Run, None, None]:
+        """Yield the runs that hold samples, in the order of the keys."""
+        self.flush()
+        for run in range(self.n_runs):
+            rows = self.rows(run)
+            if not len(rows):
                 continue
-            rows = np.fromfile(self._folder / f"{run}.rows", dtype=ROW)
-            indptr = np.concatenate([[0], np.cumsum(rows["nnz"])])
-            indices = np.fromfile(self._folder / f"{run}.indices", dtype=np.int32)
-            values = np.fromfile(self._folder / f"{run}.data", dtype=np.int32)
-            block = sparse.csr_matrix((values, indices, indptr), shape=(len(rows), self._n_columns))
-            order = np.lexsort((rows["row_id"], rows["key"]))
-            yield rows["row_id"][order], block[order]
+            indptr = np.concatenate([[0], np.cumsum(rows["nnz"], dtype=np.int64)])
+            indices = np.fromfile(self._path(run, "indices"), dtype=self._index_dtype)
+            values = np.fromfile(self._path(run, "data"), dtype=np.int32)
+            yield Run(number=run, rows=rows, counts=csr(values, indices, indptr, self._n_columns))
+
+    def annotate(self, run: int, values: np.ndarray) -> None:
+        """Keep an array, one element a sample of a run, beside it."""
+        values.tofile(self._path(run, "notes"))
+
+    def annotation(self, run: int, dtype: np.dtype) -> np.ndarray:
+        """Return what `annotate` kept."""
+        return np.fromfile(self._path(run, "notes"), dtype=dtype)
 
     def close(self) -> None:
         """Remove the runs."""
+        self._writer.shutdown(cancel_futures=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def csr(values: np.ndarray, indices: np.ndarray, indptr: np.ndarray, n_columns: int) -> sparse.csr_matrix:
+    """Return a CSR matrix over arrays of any index type, none copied except indices that SciPy cannot index with."""
+    indices = indices.astype(np.int32, copy=False)
+    return sparse.csr_matrix((values, indices, indptr), shape=(len(indptr) - 1, n_columns))
 
 
 def shuffle_keys(seed_text: str, row_ids: np.ndarray) -> np.ndarray:

@@ -24,10 +24,13 @@ class CountTally:
 
     def add(self, part: int, counts: sparse.csr_matrix) -> None:
         """Take samples of a part, int32 counts over the genes of its table."""
-        self._totals[part] += np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1]).astype(
-            np.int64
-        )
+        self._totals[part] += counts.sum(axis=0, dtype=np.int64).A1
         self.n_samples += counts.shape[0]
+
+    @property
+    def totals(self) -> Sequence[np.ndarray]:
+        """Counts of each gene of each part's table."""
+        return self._totals
 
     @property
     def total(self) -> int:

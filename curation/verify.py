@@ -16,7 +16,8 @@ from curation.axis import GeneAxis
 from curation.corpus import FORMAT_VERSION, manifest_digest
 from curation.digest import ArrayDigest, combined_digest, frame_digest
 from curation.errors import InputError
-from curation.store import COUNT_DTYPE, INDPTR_DTYPE, OBS_COLUMNS, VAR_COLUMNS, index_dtype
+from curation.obs_writer import OBS_COLUMNS
+from curation.store import COUNT_DTYPE, INDPTR_DTYPE, VAR_COLUMNS, index_dtype
 
 # Elements read at a time: 32 chunks
 READ_ELEMENTS = 4 * 2**20

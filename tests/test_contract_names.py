@@ -14,7 +14,8 @@ from txfm.config import PRESETS, ModelConfig
 
 def test_a_recipe_of_the_config_has_the_fields_and_defaults_of_recipe() -> None:
     recipe = schema()["$defs"]["recipe"]
-    assert with_defaults({}, recipe) == dataclasses.asdict(Recipe())
+    assert Recipe.from_mapping(with_defaults({}, recipe)) == Recipe()
+    assert recipe["properties"].keys() == {entry.name for entry in dataclasses.fields(Recipe)}
 
 
 def test_a_model_of_the_config_has_the_fields_of_model_config() -> None:

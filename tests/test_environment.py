@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 # pip's name -> conda's name, where they differ
 CONDA_NAMES = {"matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal", "torch": "pytorch"}
 # pip's name -> what it is imported as, where they differ
-MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn", "umap-learn": "umap"}
+MODULES = {"google-crc32c": "google_crc32c", "pyyaml": "yaml", "scikit-learn": "sklearn", "umap-learn": "umap"}
 # Declared and never imported by the two packages, with the reason.
 NOT_IMPORTED = {
     "pygments": "snakemake --report needs it",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import anndata
 import numpy as np
@@ -96,6 +97,10 @@ class StoreReader:
     def obs(self) -> pd.DataFrame:
         """The samples, in row order."""
         return anndata.io.read_elem(self._group["obs"])
+
+    def obs_columns(self, *names: str) -> dict[str, Any]:
+        """Some columns of the samples, without the others and without the sample ids."""
+        return {name: anndata.io.read_elem(self._group[f"obs/{name}"]) for name in names}
 
     @cached_property
     def sample_ids(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 from txfm.errors import InputError
 
-SUPPORTED_VERSIONS = ("0.1",)
+SUPPORTED_VERSIONS = ("0.1", "0.2")
 
 
 @dataclass(frozen=True, kw_only=True)

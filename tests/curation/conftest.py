@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
 from curation.axis import ALIAS_COLUMNS, GeneAxis
-from curation.catalog import Study
+from curation.blocks import PartReader
+from curation.catalog import Part, Study
+from curation.readers import open_part
 
 
 @pytest.fixture
@@ -98,3 +101,42 @@ def write_mtx(folder: Path, counts: np.ndarray, genes: list[str], samples: list[
     with gzip.open(folder / "barcodes.tsv.gz", "wt") as handle:
         handle.write("".join(f"{sample}\n" for sample in samples))
     return {"matrix": "matrix.mtx.gz", "features": "features.tsv.gz", "barcodes": "barcodes.tsv.gz"}
+
+
+@pytest.fixture
+def open_table(tmp_path: Path) -> Callable[..., PartReader]:
+    """Open a part of `tmp_path` from its fields; temporary runs go to `tmp_path / "scratch"`."""
+    (tmp_path / "scratch").mkdir()
+
+    def open_(*, columns: frozenset[str] | None = None, **fields: Any) -> PartReader:
+        part = Part(**{"name": "p", **fields})
+        return open_part(part, sources=tmp_path, scratch=tmp_path / "scratch", columns=columns)
+
+    return open_
+
+
+@pytest.fixture(name="read_table")
+def read_table_fixture() -> Callable[[PartReader], tuple[np.ndarray, pd.DataFrame]]:
+    """Return `read_table`."""
+    return read_table
+
+
+def read_table(reader: PartReader) -> tuple[np.ndarray, pd.DataFrame]:
+    """Read a part twice, and pieces of it; return its counts and obs once all of them agree. Closes the reader."""
+    blocks = list(reader.blocks())
+    counts = np.concatenate([block.counts.toarray() for block in blocks])
+    obs = pd.concat([block.obs for block in blocks])
+    np.testing.assert_array_equal(counts, np.concatenate([block.counts.toarray() for block in reader.blocks()]))
+    assert len(obs) == reader.n_samples
+    assert counts.shape[1] == len(reader.gene_ids)
+    for n_blocks, n_rows in ((1, 2), (2, 1), (3, 1), (2, 100)):
+        some = list(reader.some_blocks(n_blocks, n_rows))
+        assert len(some) <= n_blocks
+        places = [place for block in some for place in obs.index.get_indexer(block.obs.index)]
+        assert places == sorted(set(places))
+        assert places[0] == 0
+        assert n_blocks == 1 or places[-1] == len(obs) - 1
+        np.testing.assert_array_equal(np.concatenate([block.counts.toarray() for block in some]), counts[places])
+        pd.testing.assert_frame_equal(pd.concat([block.obs for block in some]), obs.iloc[places])
+    reader.close()
+    return counts, obs

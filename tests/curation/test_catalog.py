@@ -37,6 +37,17 @@ def catalog() -> Catalog:
     return read_catalog(SHEETS)
 
 
+SCREEN = {
+    "n_cells": 9,
+    "n_genes": 9,
+    "n_perturbations": 2,
+    "effect_share": 0.5,
+    "n_controls": 2,
+    "n_batches": 2,
+    "seed": 0,
+}
+
+
 def entry(**changes: Any) -> dict[str, Any]:
     """One study of a sheet."""
     fields: dict[str, Any] = {
@@ -297,7 +308,8 @@ def test_a_filter_keeps_what_it_lists_or_all_but_what_it_drops(tmp_path: Path) -
             },
             ["must not be used", "files.toy.h5ad.addresses[0]", "normalised"],
         ),
-        ({"simulated": True}, ["`simulated: true` and `simulation` go together"]),
+        ({"simulation": SCREEN}, ["`simulation` says that it is simulated", "`simulated: true`"]),
+        ({"simulated": True, "files": {"toy.h5ad": {"addresses": ["simulate:screen"]}}}, ["cannot be fetched"]),
         ({"parts": [{"name": "a", "format": "mtx", "files": {"matrix": "toy.h5ad"}}]}, ["'features' is missing"]),
         (
             {"parts": [{"name": "a", "format": "dense_text", "files": {"matrix": "toy.h5ad"}}]},
@@ -341,6 +353,44 @@ def test_an_annotation_that_names_no_hgnc_table_is_refused(tmp_path: Path) -> No
     }
     (tmp_path / "sheet.yaml").write_text(yaml.safe_dump({"annotation": tables}))
     with pytest.raises(InputError, match=r"(?s)'hgcn' is no annotation entry.*did you mean 'hgnc'"):
+        read_catalog([tmp_path / "sheet.yaml"])
+
+
+def test_an_annotation_takes_events_and_sessions_of_its_history_and_nothing_else(catalog: Catalog) -> None:
+    table = catalog.annotation["gencode_v46"]
+    assert table.history is not None
+    assert table.ensembl_release == 112
+    assert len(catalog.references["ensembl_history"].files) == 4
+    folder = Path("sources/ensembl_history")
+    files = (folder / "stable_id_event.txt.gz", folder / "mapping_session.txt.gz")
+    assert table.history_paths(Path("sources")) == files
+    again = Annotation.from_json(table.for_axis().to_json())
+    assert again.history_paths(Path("sources")) == files
+    assert again.history is not None
+    assert not any([again.history.title, again.history.citation, again.history.notes, again.history.licence])
+
+
+def test_an_annotation_that_names_no_history_is_refused(tmp_path: Path) -> None:
+    history = {
+        "title": "history",
+        "citation": {"doi": None, "year": 2020, "text": "toy"},
+        "licence": "x",
+        "files": {f"{name}.txt.gz": {"addresses": ["file:h"]} for name in ("stable_id_event", "mapping_session")},
+    }
+    axis = {
+        "format": "gene_table_csv",
+        "licence": "x",
+        "files": {"a.csv": {"addresses": ["file:a"]}},
+        "history": "events",
+    }
+    pairs = history | {"files": {"pairs.txt": {"addresses": ["file:p"]}}}
+    sheet = {"annotation": {"axis": axis}, "references": {"event": history, "pairs": pairs}}
+    (tmp_path / "sheet.yaml").write_text(yaml.safe_dump(sheet))
+    with pytest.raises(InputError, match=r"(?s)'events' is no reference with the history.*did you mean 'event'"):
+        read_catalog([tmp_path / "sheet.yaml"])
+    axis["history"] = "pairs"
+    (tmp_path / "sheet.yaml").write_text(yaml.safe_dump(sheet))
+    with pytest.raises(InputError, match="'pairs' is no reference with the history"):
         read_catalog([tmp_path / "sheet.yaml"])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from curation import blocks, spool, store
+from curation import blocks, obs_writer, shards, spool, store
 from curation.axis import GeneAxis
 from curation.build import Curation, curate_evaluation, curate_training
 from curation.catalog import Study
@@ -193,10 +193,12 @@ def test_the_digest_does_not_depend_on_block_sizes(build, monkeypatch) -> None:
         [split["digest"] for split in report_of(build(folder="a", metadata=BATCHES, obs=BY_BATCH))["splits"].values()]
     ]
     monkeypatch.setattr(blocks, "BLOCK_NNZ", 3)
-    monkeypatch.setattr("curation.readers.mtx.BLOCK_NNZ", 3)
-    monkeypatch.setattr(spool.ShuffleSpool.__init__, "__kwdefaults__", {"run_nnz": 4})
-    monkeypatch.setattr(store, "CHUNK_ELEMENTS", 2)
-    monkeypatch.setattr(store, "SHARD_ELEMENTS", 4)
+    monkeypatch.setattr("curation.readers.triplet_spool.BLOCK_NNZ", 3)
+    monkeypatch.setattr(spool, "RUN_NNZ", 4)
+    monkeypatch.setattr(spool, "BUFFER_BYTES", 100)
+    monkeypatch.setattr(shards, "CHUNK_ELEMENTS", 2)
+    monkeypatch.setattr(shards, "CHUNKS_PER_SHARD", 2)
+    monkeypatch.setattr(obs_writer, "ROWS_PER_CHUNK", 2)
     digests.append(
         [split["digest"] for split in report_of(build(folder="b", metadata=BATCHES, obs=BY_BATCH))["splits"].values()]
     )

@@ -299,3 +299,15 @@ def test_one_publication_can_train_and_be_held_out_in_different_contexts(root: P
 
 def test_sizes_keep_three_digits() -> None:
     assert [human_size(n) for n in (999, 1000, 999_949, 65_830_941_948)] == ["999 B", "1 kB", "1 MB", "65.8 GB"]
+
+
+def test_the_axis_of_the_full_corpus_reads_the_history_of_gene_ids() -> None:
+    plan = read_plan(read_config([ROOT / "config.yaml"]), ROOT)
+    history = [f"ensembl_history/{name}.txt.gz" for name in ("stable_id_event", "mapping_session")]
+    assert list(plan.axis_files)[2:] == history
+    assert list(plan.files("ensembl_history")) == [name.split("/")[1] for name in history]
+    with_reference = read_config([ROOT / "config.yaml"])
+    with_reference["select"]["references"] = ["ensembl_history"]
+    named = read_plan(with_reference, ROOT)
+    assert len(named.files("ensembl_history")) == 4
+    assert named.axis_files == plan.axis_files

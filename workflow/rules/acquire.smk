@@ -66,7 +66,7 @@ rule notice:
 
 rule gene_axis:
     input:
-        [file for table in PLAN.annotations for file in source_files(table.name)],
+        [f"sources/{file}" for file in PLAN.axis_files],
         code=code("genes"),
     output:
         genes="results/{name}/corpus/genes.parquet",

@@ -51,42 +51,129 @@ wildcard_constraints:
 # time stamp). tests/test_code_inputs.py compares these lists with the imports. Training has none: a comment must not cost
 # 864 GPU-hours, so model.json records the commit instead.
 CODE = {
-    "genes": ["axis.py", "blocks.py", "readers/text.py"],
-    "simulate": ["axis.py", "blocks.py", "readers/text.py", "simulate.py"],
+    "genes": ["axis.py", "gene_history.py", "readers/text.py"],
+    "simulate": [
+        "axis.py",
+        "readers/text.py",
+        "simulate/__init__.py",
+        "simulate/atlases.py",
+        "simulate/axis_names.py",
+        "simulate/bulk.py",
+        "simulate/bulk_files.py",
+        "simulate/candidates.py",
+        "simulate/cells.py",
+        "simulate/checksums.py",
+        "simulate/draws.py",
+        "simulate/gene_fates.py",
+        "simulate/gene_table.py",
+        "simulate/h5ad_file.py",
+        "simulate/perturbations.py",
+        "simulate/rehearsal.py",
+        "simulate/screen.py",
+        "simulate/study.py",
+        "simulate/symbol_table.py",
+        "simulate/triplet_files.py",
+        "simulate/truth.py",
+    ],
     "curate": [
         "axis.py",
         "blocks.py",
         "build.py",
         "copies.py",
-        "corpus.py",
+        "count_kind.py",
         "counts.py",
-        "curate.py",
         "digest.py",
+        "fingerprint.py",
+        "gene_advice.py",
+        "gene_ids.py",
         "genes.py",
+        "intake.py",
+        "json_file.py",
+        "judge.py",
+        "kind_evidence.py",
         "labels.py",
+        "obs_writer.py",
         "qc.py",
         "readers/__init__.py",
+        "readers/anndata_file.py",
+        "readers/column_choice.py",
+        "readers/dense_rows.py",
         "readers/dense_text.py",
+        "readers/frames.py",
         "readers/gct.py",
         "readers/h5ad.py",
+        "readers/id_lists.py",
+        "readers/loom.py",
+        "readers/matrix_market.py",
+        "readers/matrix_reader.py",
+        "readers/metadata.py",
         "readers/mtx.py",
+        "readers/number_rows.py",
+        "readers/read_ahead.py",
+        "readers/row_spool.py",
+        "readers/sparse_rows.py",
+        "readers/star_counts.py",
+        "readers/tenx_h5.py",
         "readers/text.py",
+        "readers/triplet_spool.py",
+        "readers/triplets.py",
+        "readers/windows.py",
+        "readers/zarr_store.py",
         "recipe.py",
+        "repeats.py",
         "report.py",
         "scratch.py",
+        "shards.py",
+        "slots.py",
         "split.py",
         "spool.py",
         "store.py",
+        "study_reader.py",
         "tally.py",
+        "value_traits.py",
     ],
-    "assemble": ["axis.py", "blocks.py", "corpus.py", "digest.py", "readers/text.py"],
-    "compose": ["axis.py", "blocks.py", "corpus.py", "digest.py", "readers/text.py"],
-    "verify": ["axis.py", "blocks.py", "corpus.py", "digest.py", "readers/text.py", "store.py", "verify.py"],
+    "assemble": [
+        "axis.py",
+        "corpus.py",
+        "digest.py",
+        "fingerprint.py",
+        "json_file.py",
+        "overlap.py",
+        "readers/text.py",
+    ],
+    "compose": [
+        "axis.py",
+        "corpus.py",
+        "digest.py",
+        "fingerprint.py",
+        "json_file.py",
+        "overlap.py",
+        "readers/text.py",
+    ],
+    "verify": [
+        "axis.py",
+        "corpus.py",
+        "digest.py",
+        "fingerprint.py",
+        "json_file.py",
+        "labels.py",
+        "obs_writer.py",
+        "overlap.py",
+        "qc.py",
+        "readers/text.py",
+        "recipe.py",
+        "shards.py",
+        "store.py",
+        "verify.py",
+    ],
 }
 
 # Compute of one training. nano: two trainings side by side on two cores take less time than one after the other on both.
 TRAINING = {"nano": {"threads": 1, "gpu": 0, "mem_mb": 4_000, "runtime": 60}}
 TRAINING_ON_GPU = {"threads": 8, "gpu": 1, "mem_mb": 64_000, "runtime": 7 * 24 * 60}
+
+# Of 1.9 million cells: benchmarks/consistency.py.
+PCA_OF_A_SCREEN = {"threads": 2, "gpu": 0, "mem_mb": 4_000}
 
 
 def code(step):
@@ -133,9 +220,10 @@ def connections(host):
 
 
 def study_files(wildcards):
-    """Return what curating a study reads: its files, and the table of p-values where its recipe names one that exists."""
-    table = PLAN.recipes[wildcards.recipe].phenoprints
-    return source_files(wildcards.study) + ([table] if table and Path(table).exists() else [])
+    """Return what curating a study reads: its files, and its recipe's table of p-values, if that is computed or exists."""
+    table = PLAN.phenoprint_of(wildcards.recipe)
+    made = table and (PLAN.recipes[wildcards.recipe].phenoprints_from or Path(table).exists())
+    return source_files(wildcards.study) + ([table] if made else [])
 
 
 def qc_reports(pairs):
@@ -152,6 +240,20 @@ def stores(pairs):
     ]
 
 
+def evaluation_stores():
+    """Return the store of each study that is evaluated, by study."""
+    return {study: f"{BUILD}/evaluation/{study}.{recipe}.zarr" for study, recipe in PLAN.evaluation_pairs}
+
+
+def stores_left_out(wildcards):
+    """Return the stores whose samples the stores of a study and recipe leave out."""
+    pairs = PLAN.left_out.get((wildcards.study, wildcards.recipe), ())
+    held_out = [
+        f"{path}/zarr.json" for study, path in evaluation_stores().items() if (study, PLAN.evaluation[study]) in pairs
+    ]
+    return stores([pair for pair in pairs if pair in PLAN.training_pairs]) + held_out
+
+
 def members(wildcards):
     """Return the (study, recipe) pairs of a variant."""
     return PLAN.variants[wildcards.variant].studies.items()
@@ -165,6 +267,31 @@ def trained_models():
 def training(field):
     """Return a function of the wildcards that looks up what one training needs."""
     return lambda wildcards: TRAINING.get(PLAN.models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
+
+
+def screen_stores(wildcards):
+    """Return the stores of the screen that a table of phenoprints is of."""
+    entry = PLAN.phenoprints[wildcards.phenoprint]
+    return stores([(entry.study, entry.recipe)])
+
+
+def embedder(wildcards):
+    """Return the files of the model that embeds a screen; none for PCA."""
+    entry = PLAN.phenoprints[wildcards.phenoprint]
+    folder = f"{BUILD}/models/{entry.variant}.{entry.model}.s{entry.seed}"
+    return [] if entry.embedding == "pca" else [f"{folder}/model.safetensors", f"{folder}/model.json"]
+
+
+def embedding(field):
+    """Return a function of the wildcards that looks up what embedding a screen needs; PCA is far below one training."""
+
+    def needed(wildcards):
+        model = PLAN.phenoprints[wildcards.phenoprint].model
+        return (
+            TRAINING.get(PLAN.models[model].get("preset"), TRAINING_ON_GPU)[field] if model else PCA_OF_A_SCREEN[field]
+        )
+
+    return needed
 
 
 def hold_folder():

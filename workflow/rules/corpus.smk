@@ -29,6 +29,7 @@ rule compose:
         lambda wildcards: stores(members(wildcards)),
         genes="results/{name}/corpus/genes.parquet",
         reports=lambda wildcards: qc_reports(members(wildcards)),
+        evaluation=[f"{path}/zarr.json" for path in evaluation_stores().values()],
         code=code("compose"),
     output:
         manifest="results/{name}/corpus/variants/{variant}.json",
@@ -44,9 +45,10 @@ rule compose:
         corpus=subpath(output.manifest, ancestor=2),
         members=lambda wildcards: PLAN.members_json(wildcards.variant),
         held_out=PLAN.held_out_json(),
+        evaluation=json.dumps(evaluation_stores()),
     shell:
         "python -m curation compose --corpus {params.corpus:q} --variant {wildcards.variant} --members {params.members:q}"
-        " --held-out {params.held_out:q} --reports {input.reports:q} > {log:q} 2>&1"
+        " --held-out {params.held_out:q} --evaluation-stores {params.evaluation:q} --reports {input.reports:q} > {log:q} 2>&1"
 
 
 rule verify:

@@ -4,6 +4,7 @@
 rule curate:
     input:
         study_files,
+        others=stores_left_out,
         genes="results/{name}/corpus/genes.parquet",
         names="results/{name}/corpus/gene_names.parquet",
         code=code("curate"),
@@ -20,7 +21,7 @@ rule curate:
     benchmark:
         "results/{name}/benchmarks/curate/{study}.{recipe}.tsv"
     wildcard_constraints:
-        study=any_of(study for study, _ in PLAN.training_pairs),
+        study=any_of(study for study, _ in PLAN.curated_pairs),
     conda:
         "../../environment.yml"
     resources:
@@ -32,9 +33,11 @@ rule curate:
         split=PLAN.split_json(),
         train=subpath(output.train, parent=True),
         validation=subpath(output.validation, parent=True),
+        others=lambda wildcards, input: [str(Path(path).parent) for path in input.others],
     shell:
         "python -m curation curate --study {params.study:q} --recipe {params.recipe:q} --recipe-name {wildcards.recipe}"
         " --split {params.split:q} --genes {input.genes:q} --sources sources/{wildcards.study}"
+        " --other-stores {params.others:q}"
         " --train {params.train:q} --validation {params.validation:q} --report {output.report:q} > {log:q} 2>&1"
 
 
