@@ -62,10 +62,12 @@ def test_relabelled_columns_lose_zeros_and_dropped_columns_only() -> None:
     assert moved.nnz == 2
 
 
-def test_sorting_columns_keeps_every_count_with_its_column() -> None:
+@pytest.mark.parametrize("largest", [9, 2**15 - 1, 2**15, 2**31 - 1])
+def test_sorting_columns_keeps_every_count_with_its_column(largest: int) -> None:
     rng = np.random.default_rng(0)
     counts = sparse.random(50, 300, 0.2, format="csr", random_state=0)
-    counts.data = rng.integers(1, 2**31 - 1, counts.nnz)
+    counts.data = rng.integers(1, largest, counts.nnz, endpoint=True)
+    counts.data[7] = largest
     shuffled = sparse.csr_matrix(counts[:, rng.permutation(300)].astype(np.int32))
     shuffled.has_sorted_indices = False
     ordered = sort_columns(shuffled)
