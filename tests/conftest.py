@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+from curation.axis import ALIAS_COLUMNS, GeneAxis
 
 ROOT = Path(__file__).parent.parent
 TARGETS = ("all", "sources", "corpora", "audit", "demo", "mini")
@@ -84,3 +87,30 @@ def workflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
     yield make
     for each in made:
         each.kill_all()
+
+
+@pytest.fixture(scope="session")
+def rehearsal_axis() -> GeneAxis:
+    """An axis of 4,000 genes whose names hold every trap: older, shared and retired names, dates, open reading frames.
+
+    Gene n has the symbol GENEn and had PREVn before; every tenth has the alias ALIAn, and gene n and n + 1 of every
+    fiftieth share one. ENSG98... are retired ids: of one gene, of two, and of none.
+    """
+    n = 4_000
+    ids = [f"ENSG{i:011d}" for i in range(1, n + 1)]
+    symbols = [f"GENE{i}X" for i in range(n)]
+    symbols[:13] = [f"MT-G{i}" for i in range(13)]
+    symbols[20:40] = [f"C{i}orf{i + 100}" for i in range(1, 21)]
+    symbols[40:44] = ["MARCHF1", "MTARC1", "SEPTIN2", "MARCHF2"]
+    names = [("MARCH1", ids[40], "previous"), ("MARC1", ids[41], "previous")]
+    names += [("SEPT2", ids[42], "previous"), ("MARCH2", ids[43], "previous")]
+    names += [(f"PREV{i}X", ids[i], "previous") for i in range(50, n)]
+    names += [(f"ALIA{i}X", ids[i], "alias") for i in range(50, n, 10)]
+    names += [(f"BOTH{i}X", ids[k], "alias") for i in range(50, n - 1, 50) for k in (i, i + 1)]
+    names += [(symbol, gene, "approved") for symbol, gene in zip(symbols, ids, strict=True)]
+    for i in range(100):
+        heirs = (ids[100 + i : 101 + i], ids[100 + i : 102 + i], [""])[i % 3]
+        names += [(f"ENSG98{i:09d}", heir, "retired") for heir in heirs]
+    chromosomes = ["chrM"] * 13 + ["chrX"] * 300 + ["chr1"] * (n - 313)
+    genes = pl.DataFrame({"ensembl_id": ids, "symbol": symbols, "biotype": "protein_coding", "chromosome": chromosomes})
+    return GeneAxis(genes=genes, names=pl.DataFrame(names, schema=list(ALIAS_COLUMNS), orient="row"))

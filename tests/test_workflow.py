@@ -36,7 +36,16 @@ def test_snakemake_lint_has_nothing_to_say() -> None:
 
 
 def test_the_demo_plans_three_studies_three_variants_and_three_models(workflow: Callable[..., Any]) -> None:
-    expected = {"fetch": 3, "gene_axis": 1, "simulate_screen": 1, "curate": 3, "assemble": 1, "compose": 3, "train": 3}
+    expected = {
+        "fetch": 3,
+        "gene_axis": 1,
+        "simulate_screen": 1,
+        "curate": 4,
+        "phenoprints": 1,
+        "assemble": 1,
+        "compose": 3,
+        "train": 3,
+    }
     expected |= {"embed_corpus": 3, "report": 1, "verify": 1, "notice": 1}
     assert workflow(DEMO).plan("demo") == expected
 
@@ -49,7 +58,8 @@ def test_the_miniature_plans_seven_training_studies_and_one_held_out_study(workf
 
 def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
     jobs = workflow().plan("all")
-    # Nine studies; the K562 screen under three recipes.
+    # Nine studies; the K562 screen under three recipes, and its phenoprints out of the whole of it.
+    assert jobs["phenoprints"] == 1
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["train"]) == (11, 3, 6, 6)
 
 

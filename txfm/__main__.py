@@ -12,6 +12,7 @@ VERBS = {
     "train": ("txfm.train_cli", "train a model on a variant of a corpus, or describe a preset"),
     "embed": ("txfm.embed_cli", "embed the samples of an .h5ad file or a .zarr store"),
     "embed-corpus": ("txfm.embed_corpus_cli", "embed every sample of a variant into one parquet file"),
+    "consistency": ("txfm.consistency.cli", "find the perturbations of a screen that have a consistent effect"),
     "evaluate": ("txfm.evaluation.cli", "compare models on a held-out study"),
     "report": ("txfm.report.cli", "write one page with the pictures and tables of a build"),
 }

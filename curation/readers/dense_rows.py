@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy import sparse
 
 from curation.blocks import rows_per_block
 from curation.errors import InputError
+from curation.readers.read_ahead import read_ahead
 from curation.readers.triplet_spool import TripletSpool
 
 # A band of whole chunks of so many bytes is read at once. Wider ones are turned in a spool, window by window.
@@ -105,11 +106,18 @@ class ContiguousRows:
 
     def blocks(self) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Yield (first row, CSR block) over all rows in order."""
-        for first in range(0, self.n_rows, self._step):
-            yield first, self.rows(first, min(first + self._step, self.n_rows))
+        for first, values in read_ahead(self._bands()):
+            yield first, csr_from_dense(values)
 
     def rows(self, first: int, last: int) -> sparse.csr_matrix:
         """Return rows `first` to `last` - 1."""
+        return csr_from_dense(self._read(first, last))
+
+    def _bands(self) -> Generator[tuple[int, np.ndarray], None, None]:
+        for first in range(0, self.n_rows, self._step):
+            yield first, self._read(first, min(first + self._step, self.n_rows))
+
+    def _read(self, first: int, last: int) -> np.ndarray:
         values = np.empty((last - first, self._n_columns), dtype=self._dtype)
         buffer = values.reshape(-1).view(np.uint8)
         start = self._offset + first * self._n_columns * self._dtype.itemsize
@@ -124,7 +132,7 @@ class ContiguousRows:
                     todo="delete it and fetch it again",
                 )
             done += n_read
-        return csr_from_dense(values)
+        return values
 
     def close(self) -> None:
         """Close the file."""

@@ -64,10 +64,7 @@ def open_genes_by_samples(
         for names, values in number_rows(
             path, separator=separator, n_values=len(samples), skip=skip, n_labels=n_labels
         ):
-            turned = np.ascontiguousarray(values.T)
-            flat = np.flatnonzero(turned != 0)
-            rows, genes = np.divmod(flat, len(names))
-            spool.append(rows, genes + len(gene_ids), turned.ravel()[flat])
+            spool.append_rows(csr_from_dense(np.ascontiguousarray(values.T)), len(gene_ids))
             gene_ids += names
         spool.set_columns(len(gene_ids))
         return MatrixReader(where=str(path), gene_ids=gene_ids, rows=spool, samples=samples, closing=stack.pop_all())

@@ -57,28 +57,44 @@ class TripletSpool:
         """
         if not len(rows):
             return
-        if int(columns.max()) >= MAX_COLUMNS:
-            raise InputError(
-                "the table has more genes than any annotation",
-                expected=f"at most {MAX_COLUMNS:,} genes",
-                found=f"gene {int(columns.max()) + 1:,}",
-                todo="check the orientation of the part in the catalogue: samples may be taken for genes",
-            )
+        self._check_columns(int(columns.max()) + 1)
         if not values.all():
             kept = np.flatnonzero(values)
             rows, columns, values = rows[kept], columns[kept], values[kept]
         runs, within = np.divmod(rows.astype(np.int32, copy=False), np.int32(self._rows_per_run))
-        records = np.empty(len(rows), dtype=COUNT if fits_int32(values) else FRACTION)
-        records["key"] = (within.astype(np.uint32) << np.uint32(20)) | columns.astype(np.uint32)
-        records["value"] = values
+        keys = (within.astype(np.uint32) << np.uint32(20)) | columns.astype(np.uint32)
         if (runs[1:] < runs[:-1]).any():
             order = np.argsort(runs, kind="stable")
-            records, runs = records[order], runs[order]
-        starts = np.flatnonzero(np.diff(runs, prepend=-1))
+            keys, values, runs = keys[order], values[order], runs[order]
+        starts = np.concatenate([[0], np.flatnonzero(runs[1:] != runs[:-1]) + 1, [len(runs)]])
+        self._write(keys, values, runs[starts[:-1]], starts)
+
+    def append_rows(self, counts: sparse.csr_matrix, first_column: int) -> None:
+        """Add some columns of all rows, none of them zero: columns `first_column` and on."""
+        self._check_columns(first_column + counts.shape[1])
+        within = np.arange(self.n_rows, dtype=np.uint32) % np.uint32(self._rows_per_run) << np.uint32(20)
+        keys = np.repeat(within, np.diff(counts.indptr)) | (counts.indices.astype(np.uint32) + np.uint32(first_column))
+        starts = np.append(counts.indptr[:-1][:: self._rows_per_run], counts.indptr[-1])
+        self._write(keys, counts.data, np.arange(len(starts) - 1), starts)
+
+    def _check_columns(self, n_columns: int) -> None:
+        if n_columns > MAX_COLUMNS:
+            raise InputError(
+                "the table has more genes than any annotation",
+                expected=f"at most {MAX_COLUMNS:,} genes",
+                found=f"gene {n_columns:,}",
+                todo="check the orientation of the part in the catalogue: samples may be taken for genes",
+            )
+
+    def _write(self, keys: np.ndarray, values: np.ndarray, runs: np.ndarray, starts: np.ndarray) -> None:
+        """Write records `starts[i]` to `starts[i + 1]` - 1 to run `runs[i]`."""
+        records = np.empty(len(keys), dtype=COUNT if fits_int32(values) else FRACTION)
+        records["key"], records["value"] = keys, values
         suffix = "count" if records.dtype == COUNT else "fraction"
-        for start, stop in zip(starts, [*starts[1:], len(runs)], strict=True):
-            with (self._folder / f"{runs[start]}.{suffix}").open("ab") as handle:
-                records[start:stop].tofile(handle)
+        for run, start, stop in zip(runs, starts, starts[1:], strict=False):
+            if start < stop:
+                with (self._folder / f"{run}.{suffix}").open("ab") as handle:
+                    records[start:stop].tofile(handle)
 
     def blocks(self) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Yield (first row, CSR block) over all rows in order, rows without a triplet included."""
@@ -102,14 +118,16 @@ class TripletSpool:
                 (self._folder / f"{run}.fraction", FRACTION),
             )
         )
-        if len(fractions):
-            keys = np.concatenate([fractions["key"], counts["key"]])
-            order = np.argsort(keys)
-            keys, values = keys[order], np.concatenate([fractions["value"], counts["value"]])[order]
-        else:
-            # value and key as one number, so that one sort orders both
-            counts.view("<u8").sort()
-            keys, values = counts["key"], np.ascontiguousarray(counts["value"])
+        keys = np.concatenate([fractions["key"], counts["key"]])
+        values = np.concatenate([fractions["value"], counts["value"]]) if len(fractions) else counts["value"]
+        if not ascending(keys):
+            # most files list genes in order: then rows are all that is to be sorted, in two passes over 16 bits
+            order = np.argsort((keys >> np.uint32(20)).astype(np.uint16), kind="stable")
+            keys, values = keys[order], values[order]
+        if not ascending(keys):
+            order = np.argsort(keys, kind="stable")
+            keys, values = keys[order], values[order]
+        values = np.ascontiguousarray(values)
         if (keys[1:] == keys[:-1]).any():
             repeated = int(keys[np.flatnonzero(keys[1:] == keys[:-1])[0]])
             row, column = run * self._rows_per_run + (repeated >> 20), repeated & (MAX_COLUMNS - 1)
@@ -126,6 +144,11 @@ class TripletSpool:
     def close(self) -> None:
         """Remove the runs."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def ascending(keys: np.ndarray) -> bool:
+    """Return whether no key is below the one before it."""
+    return bool((keys[1:] >= keys[:-1]).all())
 
 
 def fits_int32(values: np.ndarray) -> bool:

@@ -269,6 +269,16 @@ def training(field):
     return lambda wildcards: TRAINING.get(PLAN.models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
 
 
+def overview(wildcards):
+    """Return corpus.json, which model.json records; a new study in it is no reason to train on a variant without it again.
+
+    None for a model that finds phenoprints: the corpus waits for what it finds.
+    """
+    run = (wildcards.variant, wildcards.model, int(wildcards.seed))
+    finders = {(entry.variant, entry.model, entry.seed) for entry in PLAN.phenoprints.values()}
+    return [] if run in finders else ancient(f"{BUILD}/corpus/corpus.json")
+
+
 def screen_stores(wildcards):
     """Return the stores of the screen that a table of phenoprints is of."""
     entry = PLAN.phenoprints[wildcards.phenoprint]

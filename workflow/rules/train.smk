@@ -2,8 +2,7 @@
 # The input is the variant's manifest alone: it names the digest of every store. There is no code= (see common.smk).
 rule train:
     input:
-        # model.json records the corpus; a new study in it is no reason to train on a variant without that study again.
-        corpus=ancient("results/{name}/corpus/corpus.json"),
+        corpus=overview,
         variant="results/{name}/corpus/variants/{variant}.json",
     output:
         weights="results/{name}/models/{variant}.{model}.s{seed}/model.safetensors",
@@ -21,7 +20,7 @@ rule train:
         runtime=training("runtime"),
         gpu=training("gpu"),
     params:
-        corpus=subpath(input.corpus, parent=True),
+        corpus=subpath(input.variant, ancestor=2),
         model=lambda wildcards: PLAN.model_json(wildcards.model),
         folder=subpath(output.weights, parent=True),
         # Not an output: Snakemake would delete it before it lets an interrupted training go on.

@@ -1,0 +1,1 @@
+"""Perturbation consistency: which perturbations of a screen move their cells in a common direction (sec. C.2)."""

@@ -1,0 +1,70 @@
+"""Embedding a screen by a trained model that never saw it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from txfm.consistency.cells import NpyEmbeddings, write_npy
+from txfm.consistency.stores import Screen
+from txfm.embed import DenseEncoder
+from txfm.errors import InputError
+from txfm.pretrained import PretrainedModel, load
+
+
+def load_unaware(folder: Path, study: str, device: str) -> tuple[PretrainedModel, dict[str, Any]]:
+    """Open a model and return it with what the record of a table says of it.
+
+    Raises
+    ------
+    InputError
+        The model was trained on the study: phenoprints that it finds would choose its own training samples.
+    """
+    model = load(folder, device)
+    studies = model.card["training_studies"]
+    if study in studies:
+        raise InputError(
+            f"The model was trained on {study!r}, whose phenoprints it would choose",
+            where=str(folder),
+            expected=f"a model of a variant without {study}",
+            found="trained on " + ", ".join(sorted(studies)),
+            todo=f"train a variant with `without: [{study}]`, or leave --model out: PCA needs none",
+        )
+    return model, {
+        "model": folder.name,
+        "variant": model.card["variant"],
+        "training_studies": sorted(studies),
+        "samples_seen": model.card["samples_seen"],
+    }
+
+
+def embed_by_model(screen: Screen, model: PretrainedModel, path: Path) -> NpyEmbeddings:
+    """Write the model's embeddings of all cells of a screen to a .npy file, in one pass.
+
+    Raises
+    ------
+    InputError
+        The model was trained on another gene axis.
+    """
+    vocabulary = model.vocabulary
+    axis = screen.axis_ids
+    if max(vocabulary.axis_positions) >= len(axis) or tuple(axis[vocabulary.axis_positions]) != vocabulary.ensembl_ids:
+        raise InputError(
+            "The model was trained on another gene axis than that of the store",
+            where=str(screen.entries[0].path),
+            todo="take a model of the same build, or embed the store with `python -m txfm embed`",
+        )
+    place = np.full(len(axis), -1, dtype=np.int64)
+    place[vocabulary.axis_positions] = np.arange(len(vocabulary))
+    position = place[screen.measured]
+    known = np.flatnonzero(position >= 0)
+    encoder = DenseEncoder(model, np.sort(position[known]))
+
+    def embeddings() -> Iterator[np.ndarray]:
+        for _, block in screen.blocks():
+            counts = np.zeros((block.shape[0], len(vocabulary)), dtype=np.float64)
+            counts[:, position[known]] = block[:, known].toarray()
+            yield encoder.encode(counts)
+
+    return write_npy(path, embeddings(), screen.n_cells, model.config.width)
