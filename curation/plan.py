@@ -87,8 +87,8 @@ class Plan:
 
     @cached_property
     def left_out(self) -> dict[tuple[str, str], tuple[tuple[str, str], ...]]:
-        """(study, recipe) to train on -> (study, recipe) pairs whose samples its stores leave out."""
-        return pairs_left_out(self.recipes, self.training_pairs, self.evaluation_pairs)
+        """(study, recipe) with stores -> (study, recipe) pairs whose samples its stores leave out."""
+        return pairs_left_out(self.recipes, self.curated_pairs, self.evaluation_pairs)
 
     @cached_property
     def runs(self) -> tuple[tuple[str, str, int], ...]:

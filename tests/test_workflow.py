@@ -63,9 +63,11 @@ def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., An
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["train"]) == (11, 3, 6, 6)
 
 
-def test_the_plan_says_what_this_release_cannot_build(workflow: Callable[..., Any]) -> None:
-    _, output = workflow().run("-n")
-    assert output.count("tcga: there is no reader for format star_counts") == 1
+def test_the_plan_says_what_this_release_cannot_build(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    missing = {"recipes": {"phenoprint": {"phenoprints": "nowhere.tsv", "phenoprints_from": None}}}
+    _, output = workflow(_config(tmp_path / "missing.yaml", **missing)).run("-n")
+    assert output.count("recipe phenoprint: nowhere.tsv does not exist yet") == 1
+    assert "cannot build" not in workflow().run("-n")[1]
     assert "cannot build" not in workflow(DEMO).run("-n", "demo")[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,12 @@ def csr_from_dense(values: np.ndarray) -> sparse.csr_matrix:
     """
     n_samples, n_genes = values.shape
     flat = np.flatnonzero(values != 0)
-    starts = np.arange(n_samples + 1) * n_genes
-    indptr = np.searchsorted(flat, starts)
-    data = values.ravel()[flat]
-    flat -= np.repeat(starts[:-1], np.diff(indptr))
-    return sparse.csr_matrix((data, flat.astype(np.int32), indptr.astype(np.int32)), shape=values.shape)
+    indptr = np.searchsorted(flat, np.arange(n_samples + 1) * n_genes)
+    indices = _columns(n_samples, n_genes)[flat]
+    return sparse.csr_matrix((values.ravel()[flat], indices, indptr.astype(np.int32)), shape=values.shape)
+
+
+@lru_cache(maxsize=1)
+def _columns(n_samples: int, n_genes: int) -> np.ndarray:
+    """Return the column of each value of a dense block: blocks of a table are of one size, save the last."""
+    return np.tile(np.arange(n_genes, dtype=np.int32), n_samples)

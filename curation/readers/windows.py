@@ -13,15 +13,15 @@ WINDOW = 2**14
 class Window:
     """A one-dimensional array of HDF5 or Zarr, read in ascending slices.
 
-    A window is one chunk, or several up to `WINDOW` elements; an array without chunks is read slice by slice.
+    A window is one chunk, or several up to `at_least` elements; of an array without chunks, `WINDOW` elements, and longer
+    slices as they are.
     """
 
     def __init__(self, array: Any, *, at_least: int = WINDOW) -> None:
         self._array = array
-        self._step = 0
-        if array.chunks:
-            chunk = max(1, int(array.chunks[0]))
-            self._step = chunk * max(1, at_least // chunk)
+        self._chunked = bool(array.chunks)
+        chunk = max(1, int(array.chunks[0])) if self._chunked else 1
+        self._step = chunk * max(1, (at_least if self._chunked else WINDOW) // chunk)
         self._first = 0
         self._held = np.empty(0)
 
@@ -32,7 +32,7 @@ class Window:
     def read(self, first: int, last: int) -> np.ndarray:
         """Return elements `first` to `last` - 1."""
         last = min(last, len(self))
-        if not self._step:
+        if not self._chunked and last - first >= self._step:
             return np.asarray(self._array[first:last])
         pieces = []
         while first < last:

@@ -251,7 +251,7 @@ def stores_left_out(wildcards):
     held_out = [
         f"{path}/zarr.json" for study, path in evaluation_stores().items() if (study, PLAN.evaluation[study]) in pairs
     ]
-    return stores([pair for pair in pairs if pair in PLAN.training_pairs]) + held_out
+    return stores([pair for pair in pairs if pair in PLAN.curated_pairs]) + held_out
 
 
 def members(wildcards):
