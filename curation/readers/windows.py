@@ -13,8 +13,8 @@ WINDOW = 2**14
 class Window:
     """A one-dimensional array of HDF5 or Zarr, read in ascending slices.
 
-    A window is one chunk, or several up to `at_least` elements; of an array without chunks, `WINDOW` elements, and longer
-    slices as they are.
+    A window is one chunk, or several up to `at_least` elements; of an array without chunks it is `WINDOW` elements, and
+    longer slices are read as they are.
     """
 
     def __init__(self, array: Any, *, at_least: int = WINDOW) -> None:
