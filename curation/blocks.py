@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,10 @@ class PartReader(Protocol):
     @property
     def gene_ids(self) -> list[str]:
         """Gene ids in the order of the table's columns, untouched."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Rows or columns of the table that are no genes (antibodies, guides, unmapped reads), counted by kind."""
 
     @property
     def n_samples(self) -> int:

@@ -17,8 +17,10 @@ from curation.labels import label_samples
 from curation.qc import kinds_of
 from curation.value_traits import Traits, measure
 
-# 1,024 samples spread over the file: enough to meet every technology that has a share of 1 in 100
+# Up to 1,024 samples spread over the file: enough to meet every technology that has a share of 1 in 100 ...
 N_BLOCKS, N_ROWS = 16, 64
+# ... and as few as 64 of deep ones: 1,024 bulk samples of 50,000 genes would be 0.6 GB
+FEW_ROWS, N_VALUES = 4, 2**21
 # Kinds that a catalogue can state and a detected kind that contradicts each; what is no count contradicts all of them
 NO_COUNTS = ("scaled", "log", "normalised")
 CONTRADICTIONS = {
@@ -99,7 +101,7 @@ def _contradicts(kind: Kind, says: str, study: Study, traits: Traits) -> bool:
 def _traits_by_technology(reader: PartReader, study: Study, part_name: str) -> dict[str, Traits]:
     constants = next(part.constants for part in study.parts if part.name == part_name)
     matrices: dict[str, list[sparse.csr_matrix]] = {}
-    for block in reader.some_blocks(N_BLOCKS, N_ROWS):
+    for block in reader.some_blocks(N_BLOCKS, _rows_a_block(reader)):
         if study.obs.technology is None:
             matrices.setdefault("", []).append(block.counts)
             continue
@@ -108,6 +110,12 @@ def _traits_by_technology(reader: PartReader, study: Study, part_name: str) -> d
         for value in np.unique(technology.astype(str)):
             matrices.setdefault(str(value), []).append(block.counts[np.flatnonzero(technology == value)])
     return {technology: measure(found) for technology, found in matrices.items()}
+
+
+def _rows_a_block(reader: PartReader) -> int:
+    blocks = [block.counts for block in reader.some_blocks(FEW_ROWS, 1)]
+    values = sum(counts.nnz for counts in blocks) / max(1, sum(counts.shape[0] for counts in blocks))
+    return max(FEW_ROWS, min(N_ROWS, int(N_VALUES / (N_BLOCKS * max(1.0, values)))))
 
 
 def _place(reader: PartReader) -> str:

@@ -160,7 +160,9 @@ def judge(
     record = intake.rounding
     report = {
         "samples": {"read": reader.n_samples, "kept": n_kept, "dropped": dict(sorted(dropped.items()))},
-        "genes": genes | {"dropped": genes["dropped"] | gene_reasons, "kept": int(measured.sum())},
+        "genes": genes
+        | {"dropped": genes["dropped"] | gene_reasons, "kept": int(measured.sum())}
+        | {"no_genes": _no_genes(reader)},
         "counts": {
             "kind": study.count_kind,
             "total": tally.total,
@@ -272,6 +274,14 @@ def _judge_together(
         drop(SMALL_BATCH, int(samples[small].sum()), int(counts[small].sum()))
         samples[small] = nnz[small] = counts[small] = 0
     return _Together(totals=BatchTotals(samples=samples, nnz=nnz, counts=counts), dropped=dropped)
+
+
+def _no_genes(reader: StudyReader) -> dict[str, int]:
+    """Return how many entries of the tables are no genes, by kind."""
+    found = Counter[str]()
+    for part in reader.parts:
+        found.update(part.reader.left_out)
+    return dict(sorted(found.items()))
 
 
 def batch_sizes(verdicts: Verdicts, book: LabelBook) -> dict[str, int]:

@@ -65,7 +65,7 @@ class StudyReader:
 
     def mean_nnz(self) -> float:
         """Return about how many non-zeros a sample has, from some samples of each part."""
-        blocks = [block.counts for part in self.parts for block in part.reader.some_blocks(4, 64)]
+        blocks = [block.counts for part in self.parts for block in part.reader.some_blocks(8, 8)]
         return sum(counts.nnz for counts in blocks) / max(1, sum(counts.shape[0] for counts in blocks))
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Samples judged beside others: repeats, other studies, small batches, mitochondrial share, technologies."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -219,3 +220,20 @@ def test_repeated_sample_ids_are_refused_with_examples(build, tmp_path, make_stu
     assert caught.value.found == "a"
     assert not (tmp_path / "e.zarr").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_features_that_are_no_genes_are_counted_in_the_report(tmp_path, make_study, write_mtx, axis) -> None:
+    sources = tmp_path / "sources"
+    files = write_mtx(sources, cells(3), IDS, ["a", "b", "c"])
+    kinds = ["Gene Expression"] * 57 + ["Antibody Capture"] * 2 + ["CRISPR Guide Capture"]
+    lines = [f"{gene}\t{gene}\t{kind}\n" for gene, kind in zip(IDS, kinds, strict=True)]
+    (sources / "features.tsv.gz").write_bytes(gzip.compress("".join(lines).encode()))
+    axis.write(tmp_path / "genes.parquet")
+    study = make_study(parts=[{"name": "p", "format": "mtx", "files": files}], gene_ids="ensembl")
+    task = Curation(
+        study=study, recipe=Recipe(), recipe_name="r", genes=tmp_path / "genes.parquet", sources=sources, seed=0
+    )
+    curate_evaluation(task, evaluation=tmp_path / "e.zarr", report=tmp_path / "e.json")
+    genes = json.loads((tmp_path / "e.json").read_text())["genes"]
+    assert genes["no_genes"] == {"Antibody Capture": 2, "CRISPR Guide Capture": 1}
+    assert (genes["in_table"], genes["kept"]) == (57, 57)
