@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import platform
 import shutil
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +19,11 @@ import zarr
 from curation.axis import GeneAxis
 from curation.digest import combined_digest
 from curation.errors import InputError
+from curation.file_sums import ROOT_METADATA, file_sum
 from curation.json_file import write_json
 from curation.overlap import refuse_shared_samples
 
-FORMAT_VERSION = "0.2"
+FORMAT_VERSION = "1.0"
 TOOLS = ("anndata", "numpy", "polars", "scipy", "zarr")
 STORE_FIELDS = (
     "study",
@@ -102,7 +105,8 @@ def assemble(
     for report in _read_reports(reports):
         sources[report["study"]] = report["sources"]
         for split in ("train", "validation"):
-            stores.append(read_store_record(corpus, store_name(report["study"], report["recipe"], split)))
+            record = read_store_record(corpus, store_name(report["study"], report["recipe"], split))
+            stores.append(record | {"zarr_json_sha256": file_sum(corpus / record["path"] / ROOT_METADATA)["sha256"]})
     stores.sort(key=lambda store: str(store["path"]))
     gene_axis = {"sha256": axis.sha256, "n_genes": len(axis.ensembl_ids), "source": axis_source}
     write_json(
@@ -162,7 +166,7 @@ def compose(
     by_member = {(report["study"], report["recipe"]): report for report in _read_reports(reports)}
     stores: list[dict[str, Any]] = []
     dropped: dict[str, Any] = {}
-    measured: set[int] = set()
+    measured: dict[str, np.ndarray] = {}
     for study, recipe in sorted(members.items()):
         report = by_member[study, recipe]
         shared = set(report["batches"]["train"]) & set(report["batches"]["validation"])
@@ -177,10 +181,9 @@ def compose(
         dropped[study] = {"samples": report["samples"]["dropped"], "genes": report["genes"]["dropped"]}
         for split in ("train", "validation"):
             stores.append(read_store_record(corpus, store_name(study, recipe, split)))
-        measured |= set(measured_positions(corpus / store_name(study, recipe, "train")))
+        measured[study] = measured_mask(corpus / store_name(study, recipe, "train"))
     of_study = {study: [corpus / s["path"] for s in stores if s["study"] == study] for study in sorted(members)}
     refuse_shared_samples(variant, of_study, {name: [path] for name, path in (evaluation_stores or {}).items()})
-    positions = sorted(measured)
     write_links(corpus, variant, stores)
     write_json(
         corpus / "variants" / f"{variant}.json",
@@ -191,7 +194,9 @@ def compose(
             "digest": manifest_digest(axis.sha256, stores),
             "studies": dict(sorted(members.items())),
             "stores": stores,
-            "vocabulary": {"n_genes": len(positions), "axis_positions_sha256": _positions_digest(positions)},
+            "gene_axis": {"sha256": axis.sha256, "n_genes": len(axis.ensembl_ids)},
+            "vocabulary": vocabulary_of(measured.values()),
+            "measured": {study: pack_mask(mask) for study, mask in measured.items()},
             "dropped": dropped,
             "held_out": held_out,
             "totals": {split: _totals(stores, split) for split in ("train", "validation")},
@@ -199,10 +204,27 @@ def compose(
     )
 
 
-def measured_positions(store: Path) -> list[int]:
-    """Return the axis positions that a store's study measured."""
-    array = zarr.open_array(store / "var" / "measured", mode="r")
-    return [int(position) for position in np.flatnonzero(array[:])]
+def measured_mask(store: Path) -> np.ndarray:
+    """Return which genes of the axis a store's study measured."""
+    mask: np.ndarray = np.asarray(zarr.open_array(store / "var" / "measured", mode="r")[:], dtype=bool)
+    return mask
+
+
+def pack_mask(mask: np.ndarray) -> str:
+    """Return a mask over the axis as text: its bits, the first gene the lowest, compressed by zlib, in base 64."""
+    return base64.b64encode(zlib.compress(np.packbits(mask, bitorder="little").tobytes(), 9)).decode()
+
+
+def unpack_mask(text: str, n_genes: int) -> np.ndarray:
+    """Return the mask that `pack_mask` packed."""
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    return np.unpackbits(bits, count=n_genes, bitorder="little").astype(bool)
+
+
+def vocabulary_of(masks: Iterable[np.ndarray]) -> dict[str, Any]:
+    """Return size and sum of the genes that at least one study measured."""
+    positions = np.flatnonzero(np.logical_or.reduce(list(masks))).tolist()
+    return {"n_genes": len(positions), "axis_positions_sha256": _positions_digest(positions)}
 
 
 def write_links(corpus: Path, variant: str, stores: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,8 @@
 
 Zarr writes a shard in one piece, so that its library holds all chunks of a shard, twice, before the first byte goes to
 disk. A shard is its encoded chunks one after the other and an index of where each begins, so it can as well be written
-as the chunks come (Zarr v3 specification, codec `sharding_indexed`, index at the end).
+as the chunks come (Zarr v3 specification, codec `sharding_indexed`, index at the end). Each chunk ends in a CRC-32C, so
+that who reads single chunks notices a flipped byte, and the sum of each file is taken while it is written.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import IO
 
 import google_crc32c
 import numpy as np
 import zarr
 from numcodecs import Blosc
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from curation.digest import ArrayDigest
+from curation.file_sums import FileSum, SummedFile
 
 # 131,072 non-zeros a chunk: a prototype with a fixed number of rows a chunk read 3x slower on bulk
 CHUNK_ELEMENTS = 131_072
@@ -31,6 +32,16 @@ ENCODER = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
 WAITING_CHUNKS = 16
 # Marks a chunk of a shard's index that is not there: all its elements are 0
 NO_CHUNK = 2**64 - 1
+
+
+def with_crc(encoded: bytes) -> bytes:
+    """Return bytes with their CRC-32C behind them, as the Zarr codec `crc32c` does."""
+    return encoded + google_crc32c.value(encoded).to_bytes(4, "little")
+
+
+def encode(chunk: np.ndarray) -> bytes:
+    """Return a chunk as it lies in a shard."""
+    return with_crc(ENCODER.encode(chunk))
 
 
 class ShardedArray:
@@ -51,6 +62,11 @@ class ShardedArray:
         Threads that compress chunks.
     hasher : Executor
         One thread, so that elements are digested in their order.
+
+    Attributes
+    ----------
+    files : dict of str to FileSum
+        Of each shard that is complete, by its path in `group`.
     """
 
     def __init__(
@@ -72,10 +88,11 @@ class ShardedArray:
             dtype=dtype,
             chunks=(CHUNK_ELEMENTS,),
             shards=(self._per_shard * CHUNK_ELEMENTS,),
-            compressors=BloscCodec(**CODEC),  # type: ignore[arg-type]
+            compressors=(BloscCodec(**CODEC), Crc32cCodec()),  # type: ignore[arg-type]
         )
         array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        self._folder = folder / name / "c"
+        self.files: dict[str, FileSum] = {}
+        self._folder, self._name = folder, name
         self._length = length
         self._dtype = dtype
         self._pool, self._hasher = pool, hasher
@@ -84,8 +101,7 @@ class ShardedArray:
         self._filled = self._appended = self._shard = 0
         self._waiting: deque[Future[bytes]] = deque()
         self._index: list[tuple[int, int]] = []
-        self._offset = 0
-        self._file: IO[bytes] | None = None
+        self._file: SummedFile | None = None
         self._digest = ArrayDigest(dtype)
 
     def append(self, values: np.ndarray) -> None:
@@ -105,28 +121,29 @@ class ShardedArray:
                 self._submit()
 
     def _submit(self) -> None:
-        self._waiting.append(self._pool.submit(ENCODER.encode, self._chunk))
+        self._waiting.append(self._pool.submit(encode, self._chunk))
         self._chunk, self._filled = np.zeros(CHUNK_ELEMENTS, dtype=self._dtype), 0
         while len(self._waiting) > WAITING_CHUNKS:
             self._write(self._waiting.popleft().result())
 
+    @property
+    def _shard_path(self) -> str:
+        return f"{self._name}/c/{self._shard}"
+
     def _write(self, encoded: bytes) -> None:
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self._folder / str(self._shard)).open("wb")
+            self._file = SummedFile(self._folder / self._shard_path)
+        self._index.append((self._file.n_bytes, len(encoded)))
         self._file.write(encoded)
-        self._index.append((self._offset, len(encoded)))
-        self._offset += len(encoded)
         if len(self._index) == self._per_shard:
             self._end_shard()
 
     def _end_shard(self) -> None:
         assert self._file is not None, "a shard ends after its first chunk"
         missing = [(NO_CHUNK, NO_CHUNK)] * (self._per_shard - len(self._index))
-        index = np.array([*self._index, *missing], dtype="<u8").tobytes()
-        self._file.write(index + google_crc32c.value(index).to_bytes(4, "little"))
-        self._file.close()
-        self._file, self._index, self._offset, self._shard = None, [], 0, self._shard + 1
+        self._file.write(with_crc(np.array([*self._index, *missing], dtype="<u8").tobytes()))
+        self.files[self._shard_path] = self._file.close()
+        self._file, self._index, self._shard = None, [], self._shard + 1
 
     def close(self) -> str:
         """Write what is left and return the digest; without this call the array is not readable."""

@@ -18,6 +18,7 @@ import zarr
 from scipy import sparse
 
 from curation.digest import combined_digest, frame_digest
+from curation.file_sums import sums_below
 from curation.obs_writer import ObsWriter
 from curation.shards import ShardedArray
 
@@ -151,11 +152,13 @@ class StoreWriter:
             ad.io.write_elem(root, "uns", {"curation": json.dumps(curation, sort_keys=True)})
             for name in ("layers", "obsm", "obsp", "varm", "varp"):
                 ad.io.write_elem(root, name, {})
+        shards = {f"X/{path}": known for array in arrays.values() for path, known in array.files.items()}
         root.attrs.update(
             {"encoding-type": "anndata", "encoding-version": "0.1.0"}
             | {"study": identity.study, "recipe": identity.recipe, "split": identity.split}
             | {"assay": identity.assay, "simulated": identity.simulated, **identity.attributes}
             | {"n_samples": record.n_samples, "nnz": record.nnz, "digest": record.digest, "digests": parts}
+            | {"files": sums_below(self._partial, shards)}
         )
         path = identity.path
         if path.exists():  # an orphan of a killed run came first; the same inputs gave it the same content

@@ -18,14 +18,14 @@ from curation.axis import ALIAS_COLUMNS, GeneAxis
 from curation.build import Curation, curate_training
 from curation.catalog import Study
 from curation.corpus import FORMAT_VERSION, assemble, compose
-from curation.recipe import Recipe
 from curation.obs_writer import OBS_COLUMNS
+from curation.recipe import Recipe
 from curation.store import VAR_COLUMNS
 from curation.verify import verify_corpus
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / f"corpus-{FORMAT_VERSION}.zip"
-HOW = "if the format was meant to change, run `python -P tests/test_contract.py` and document it in docs/corpus-format.md"
+HOW = "if the format was meant to change, run `python -P tests/test_contract.py` and document it in corpus-format.md"
 N_AXIS = 12
 # study -> (assay, table columns on the axis, samples)
 STUDIES = {"cells": ("sc", [0, 2, 3, 5, 7, 11], 24), "tissue": ("bulk", [2, 3, 4, 9], 6)}
@@ -106,7 +106,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "corpus"
 
 
-@pytest.fixture(scope="module", params=["0.1", FORMAT_VERSION])
+@pytest.fixture(scope="module", params=["0.1", "0.2", FORMAT_VERSION])
 def any_golden(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Return the committed corpus of each version that the reader knows."""
     folder = tmp_path_factory.mktemp("golden")
