@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # What a room may not import, however deep: a corpus builder needs no torch, a downstream team no pipeline.
 FORBIDDEN = {
     "curation": {"txfm", "torch", "snakemake", "scanpy", "workflow"},
-    "txfm": {"curation", "snakemake", "scanpy", "pysradb", "polars", "workflow"},
+    "txfm": {"curation", "snakemake", "scanpy", "pysradb", "workflow"},
 }
 
 

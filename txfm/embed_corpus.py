@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
+import polars as pl
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
@@ -56,13 +55,14 @@ def embed_corpus(model: PretrainedModel, corpus: Path, variant: str, out: Path) 
             vocabulary=model.vocabulary,
             memory_bytes=0,
         )
-        obs = stream.obs()
+        obs = stream.obs(["sample_id", *COLUMNS])
         encoders = [DenseEncoder(model, np.flatnonzero(row)) for row in stream.measured]
         for index, batch in enumerate(stream):
-            rows = obs.iloc[index * CHUNK_ROWS : index * CHUNK_ROWS + len(batch)]
-            assert list(rows.index) == batch.sample_ids
+            samples = obs.slice(index * CHUNK_ROWS, len(batch))
+            assert samples["sample_id"].to_list() == batch.sample_ids
             counts = _dense_counts(batch, len(model.vocabulary))
-            table = _table(rows, _embeddings(counts, batch.study_index, encoders))
+            vectors = _embeddings(counts, batch.study_index, encoders)
+            table = samples.with_columns(pl.Series(f"e{i}", column) for i, column in enumerate(vectors.T)).to_arrow()
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
             n_samples += len(batch)
@@ -85,10 +85,3 @@ def _embeddings(counts: np.ndarray, study_index: np.ndarray, encoders: list[Dens
         chosen = study_index == study
         out[chosen] = encoders[study].encode(counts[chosen])
     return out
-
-
-def _table(rows: pd.DataFrame, embeddings: np.ndarray) -> pa.Table:
-    frame = rows[list(COLUMNS)].astype({name: str for name in COLUMNS if name != "simulated"})
-    frame.insert(0, "sample_id", rows.index.astype(str))
-    vectors = pd.DataFrame(embeddings, columns=[f"e{i}" for i in range(embeddings.shape[1])], index=frame.index)
-    return pa.Table.from_pandas(pd.concat([frame, vectors], axis=1), preserve_index=False)

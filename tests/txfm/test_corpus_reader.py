@@ -9,11 +9,11 @@ import pytest
 import zarr
 
 import txfm
-import txfm.corpus
+import txfm.corpus.stream
 from txfm.corpus import Batch, Corpus, open_corpus
+from txfm.corpus.store import StoreReader
 from txfm.errors import InputError
 from txfm.statistics import mean_expression
-from txfm.store import StoreReader
 
 
 def open_tiny(corpus, split: str = "train", **options: object) -> Corpus:  # type: ignore[no-untyped-def]
@@ -34,8 +34,7 @@ def ids(corpus: Corpus) -> list[str]:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows and pools of a few blocks, so that the tiny corpus has many of both."""
-    monkeypatch.setattr(txfm.corpus, "BLOCK_NONZEROS", 300)
-    monkeypatch.setattr(txfm.corpus, "POOL_NONZEROS", 900)
+    monkeypatch.setattr(txfm.corpus.stream, "BLOCK_NONZEROS", 300)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -51,7 +50,7 @@ def test_every_sample_comes_once_an_epoch_with_its_own_counts(tiny_corpus, small
             np.testing.assert_array_equal(counts[row], stored[corpus.vocabulary.axis_positions])
         seen += batch.sample_ids
     assert len(seen) == len(set(seen)) == corpus.n_samples == 132
-    assert (seen == list(corpus.obs().index)) is not shuffle
+    assert (seen == corpus.obs()["sample_id"].to_list()) is not shuffle
 
 
 def test_vocabulary_is_what_some_study_measured_in_axis_order(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
@@ -101,10 +100,10 @@ def test_stream_resumes_in_mid_epoch_without_reading_again(  # type: ignore[no-u
     n_read = 0
     read_rows = StoreReader.read_rows
 
-    def counting(self: StoreReader, start: int, stop: int, positions: np.ndarray):  # type: ignore[no-untyped-def]
+    def counting(self: StoreReader, start: int, stop: int, genes: object, **how: object):  # type: ignore[no-untyped-def]
         nonlocal n_read
         n_read += stop - start
-        return read_rows(self, start, stop, positions)
+        return read_rows(self, start, stop, genes, **how)
 
     monkeypatch.setattr(StoreReader, "read_rows", counting)
     resumed = open_tiny(tiny_corpus)

@@ -148,7 +148,7 @@ def _embed(args: argparse.Namespace, scratch: Path) -> tuple[Any, Any, dict[str,
         "study": screen.study,
         "recipe": screen.entries[0].recipe,
         "simulated": any(entry.simulated for entry in screen.entries),
-        "stores": {entry.path.name: entry.digest for entry in screen.entries},
+        "stores": {entry.name: entry.digest for entry in screen.entries},
     }
     if args.embeddings:
         embeddings = NpyEmbeddings(args.embeddings)

@@ -9,9 +9,11 @@ import scipy.sparse as sp
 import zarr
 
 from txfm.consistency.cells import Cells
+from txfm.corpus.gene_map import GeneMap
+from txfm.corpus.places import LocalPlace
+from txfm.corpus.store import StoreReader
+from txfm.corpus.variant import StoreEntry
 from txfm.errors import InputError
-from txfm.store import StoreReader
-from txfm.variant import StoreEntry
 
 BLOCK_CELLS = 2048
 ATTRIBUTES = ("study", "recipe", "split", "assay", "simulated", "n_samples", "nnz", "digest")
@@ -32,7 +34,7 @@ class Screen:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.readers = [StoreReader(_entry(path)) for path in paths]
+        self.readers = [StoreReader(LocalPlace(path.parent), _entry(path)) for path in paths]
         self.entries = [reader.entry for reader in self.readers]
         owners = sorted({f"{entry.study}.{entry.recipe}" for entry in self.entries})
         if len(owners) > 1:
@@ -41,12 +43,11 @@ class Screen:
                 expected="stores of one study under one recipe, such as its train and validation stores",
                 found=", ".join(owners),
             )
-        measured = [reader.var["measured"].to_numpy(dtype=bool) for reader in self.readers]
+        measured = [reader.measured for reader in self.readers]
         if any(not np.array_equal(other, measured[0]) for other in measured[1:]):
             raise InputError("The stores of the screen measured different genes", where=str(paths[0]))
         self.measured = np.flatnonzero(measured[0])
-        self._column = np.full(len(measured[0]), -1, dtype=np.int32)
-        self._column[self.measured] = np.arange(len(self.measured), dtype=np.int32)
+        self._genes = GeneMap(self.measured, len(measured[0]))
 
     @property
     def n_cells(self) -> int:
@@ -84,7 +85,7 @@ class Screen:
         for reader in self.readers:
             for start in range(0, reader.entry.n_samples, BLOCK_CELLS):
                 stop = min(start + BLOCK_CELLS, reader.entry.n_samples)
-                rows = reader.read_rows(start, stop, self._column)
+                rows = reader.read_rows(start, stop, self._genes, drops=False)
                 shape = (len(rows), len(self.measured))
                 yield (
                     offset + start,
@@ -106,4 +107,4 @@ def _entry(path: Path) -> StoreEntry:
             expected=f"the attributes {', '.join(ATTRIBUTES)}",
             found=f"no {', '.join(missing)}",
         )
-    return StoreEntry(path=path, **{name: attributes[name] for name in ATTRIBUTES})
+    return StoreEntry(path=path.name, **{name: attributes[name] for name in ATTRIBUTES})

@@ -9,6 +9,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from txfm.corpus import Corpus, open_corpus
+from txfm.corpus.places import place_of
+from txfm.corpus.variant import read_variant
 from txfm.evaluation.baselines import Pca, fit_pca_on_corpus, log_normalise_sparse
 from txfm.evaluation.held_out import HeldOut, refuse_leakage
 from txfm.evaluation.probes import Score, clustering_nmi, few_shot, linear_probe, standardise
@@ -16,7 +18,6 @@ from txfm.evaluation.thinning import thin_counts
 from txfm.masking import seeded_generator
 from txfm.model import TxFM
 from txfm.pretrained import PretrainedModel, load
-from txfm.variant import read_variant
 from txfm.vocabulary import Vocabulary
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Score]] = {
@@ -104,7 +105,7 @@ def compare(study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_
         A model has seen the study, or belongs to another corpus.
     """
     models = [load(folder, device) for folder in model_folders]
-    variants = [read_variant(corpus, model.card["variant"]["name"]) for model in models]
+    variants = [read_variant(place_of(corpus), model.card["variant"]["name"]) for model in models]
     for folder, variant in zip(model_folders, variants, strict=True):
         refuse_leakage(study.identity["study"], folder, variant)
     depths = {"full": study, "thinned": thinned(study, counts_per_sample)}

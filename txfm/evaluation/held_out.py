@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 import zarr
 
+from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.evaluation.probes import N_FOLDS
-from txfm.variant import Variant
 
 LABEL_COLUMNS = ("cell_line", "cell_type", "perturbation", "tissue", "donor", "batch")
 

@@ -1,0 +1,61 @@
+"""From columns of the gene axis to positions in a vocabulary."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from txfm.corpus.rows import CsrRows
+
+
+class GeneMap:
+    """Renames the columns of rows, and drops entries of genes outside the vocabulary.
+
+    Parameters
+    ----------
+    axis_positions : numpy.ndarray (G,)
+        The vocabulary's columns of the axis, ascending.
+    n_axis : int
+        Columns of the axis.
+
+    Notes
+    -----
+    Arrow's `take` reads indices of two bytes as they are: 0.7 ns an entry, where NumPy first widens them (1.6 ns).
+    """
+
+    def __init__(self, axis_positions: np.ndarray, n_axis: int) -> None:
+        self._absent = len(axis_positions)
+        self._dtype = np.dtype(np.uint16 if self._absent < 2**16 else np.int32)
+        table = np.full(n_axis, self._absent, dtype=self._dtype)
+        table[axis_positions] = np.arange(self._absent, dtype=self._dtype)
+        self._table = pa.array(table)
+        self._in_vocabulary = table != self._absent
+
+    def holds(self, measured: np.ndarray) -> bool:
+        """Whether every gene of a mask over the axis is in the vocabulary: then no entry can be dropped."""
+        return bool(self._in_vocabulary[measured].all())
+
+    def rename(self, rows: CsrRows, *, drops: bool) -> CsrRows:
+        """Rows over the axis as rows over the vocabulary.
+
+        Parameters
+        ----------
+        rows : CsrRows
+            `positions` are columns of the axis.
+        drops : bool
+            False: no entry lies outside the vocabulary (see `holds`).
+
+        Raises
+        ------
+        IndexError
+            A column lies outside the axis.
+        """
+        try:
+            positions = pc.take(self._table, pa.array(rows.positions)).to_numpy()
+        except pa.ArrowIndexError as error:
+            raise IndexError(str(error)) from error
+        if not drops:
+            return CsrRows(rows.indptr, positions, rows.counts)
+        known = positions != self._absent
+        before = np.zeros(len(known) + 1, dtype=np.int64)
+        np.cumsum(known, out=before[1:])
+        return CsrRows(before[rows.indptr], positions[known], rows.counts[known])

@@ -1,0 +1,175 @@
+"""Reading one store: contiguous blocks of rows, never the whole matrix."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import zarr
+
+from txfm.corpus.chunk_cache import ChunkCache
+from txfm.corpus.gene_map import GeneMap
+from txfm.corpus.places import Place
+from txfm.corpus.rows import CsrRows
+from txfm.corpus.sharded_array import DamagedStoreError, ShardedArray
+from txfm.corpus.variant import StoreEntry
+from txfm.errors import InputError
+
+
+class StoreReader:
+    """An opened store whose identity was checked against the variant's manifest.
+
+    Parameters
+    ----------
+    place : Place
+        Of the corpus.
+    entry : StoreEntry
+    cache : ChunkCache, optional
+        For chunks of a remote store.
+    plain : bool
+        Read X through Zarr's library, also where the layout is known.
+
+    Raises
+    ------
+    InputError
+        The store is missing, or its digest, study or split is not what the manifest says.
+    """
+
+    def __init__(
+        self, place: Place, entry: StoreEntry, *, cache: ChunkCache | None = None, plain: bool = False
+    ) -> None:
+        self.entry = entry
+        self.place = place.below(entry.path)
+        self._cache, self._plain = cache, plain
+        self.attributes = self._read_attributes()
+        for name in ("digest", "study", "split"):
+            found, expected = self.attributes.get(name), getattr(entry, name)
+            if found != expected:
+                raise InputError(
+                    f"The {name} of store {entry.name} is not the one in the variant's manifest",
+                    where=self.place.name(),
+                    expected=str(expected),
+                    found=str(found),
+                    todo="the store was changed after the variant was composed: build the variant again",
+                )
+
+    def _read_attributes(self) -> dict[str, Any]:
+        try:
+            metadata = json.loads(self.place.read("zarr.json"))
+            attributes = metadata["attributes"]
+            assert isinstance(attributes, dict)
+        except FileNotFoundError:
+            raise InputError(
+                "A store of the variant is missing", where=self.place.name(), todo="build the corpus again"
+            ) from None
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            raise DamagedStoreError(self.place.name("zarr.json"), str(error) or "no attributes") from error
+        return attributes
+
+    @cached_property
+    def indptr(self) -> np.ndarray:
+        """Row pointers, int64 (n_samples + 1,), checked to be such."""
+        try:
+            found = self._elements("X/indptr", 0, self.entry.n_samples + 1).astype(np.int64, copy=False)
+        except IndexError as error:
+            raise DamagedStoreError(self.place.name("X/indptr"), str(error)) from error
+        if found[0] != 0 or found[-1] != self.entry.nnz or (np.diff(found) < 0).any():
+            raise DamagedStoreError(
+                self.place.name("X/indptr"),
+                f"row pointers from {found[0]} to {found[-1]}",
+                expected=f"rising from 0 to {self.entry.nnz}",
+            )
+        return found
+
+    @cached_property
+    def var(self) -> pd.DataFrame:
+        """The gene axis with `symbol`, `measured` and `n_detected`."""
+        return self._element("var")
+
+    def obs(self) -> pd.DataFrame:
+        """The samples, in row order."""
+        return self._element("obs")
+
+    def obs_columns(self, *names: str) -> dict[str, Any]:
+        """Some columns of the samples, without the others and without the sample ids."""
+        return {name: self._element(f"obs/{name}") for name in names}
+
+    @property
+    def obs_names(self) -> list[str]:
+        """Names of the samples' columns."""
+        return list(json.loads(self.place.read("obs/zarr.json"))["attributes"]["column-order"])
+
+    @cached_property
+    def sample_ids(self) -> np.ndarray:
+        """Sample ids in row order; a compact string array."""
+        index_name = json.loads(self.place.read("obs/zarr.json"))["attributes"]["_index"]
+        return np.asarray(self._zarr_array(f"obs/{index_name}")[:])
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """Which genes of the axis the study measured, bool (n_axis,), from the store itself."""
+        return np.asarray(self._zarr_array("var/measured")[:], dtype=bool)
+
+    def read_rows(self, start: int, stop: int, genes: GeneMap | None, *, drops: bool = True) -> CsrRows:
+        """Read a contiguous block of rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            Half-open range of rows.
+        genes : GeneMap, optional
+            Renames columns of the axis into positions of a vocabulary and drops the others; None keeps the axis.
+        drops : bool
+            False: the vocabulary has every gene that the study measured.
+
+        Raises
+        ------
+        DamagedStoreError
+            A shard is missing, cut or changed, or columns are not on the axis.
+        """
+        first, last = int(self.indptr[start]), int(self.indptr[stop])
+        try:
+            columns = self._elements("X/indices", first, last)
+            counts = self._elements("X/data", first, last).astype(np.int32, copy=False)
+            rows = CsrRows(self.indptr[start : stop + 1] - first, columns, counts)
+            return rows if genes is None else genes.rename(rows, drops=drops)
+        except IndexError as error:
+            raise DamagedStoreError(self.place.name("X/indices"), str(error)) from error
+
+    def _elements(self, path: str, start: int, stop: int) -> np.ndarray:
+        array = self._array(path)
+        if isinstance(array, ShardedArray):
+            if stop > array.layout.length:
+                raise IndexError(f"{array.layout.length:,} elements, not {stop:,}")
+            return array.read(start, stop)
+        found = np.asarray(array[start:stop])
+        if len(found) != stop - start:
+            raise IndexError(f"{start + len(found):,} elements, not {stop:,}")
+        return found
+
+    def _array(self, path: str) -> ShardedArray | zarr.Array:
+        if path not in self._arrays:
+            files = self.attributes.get("files", {})
+            fast = None if self._plain else ShardedArray.parse(self.place, path, files=files, cache=self._cache)
+            self._arrays[path] = self._zarr_array(path) if fast is None else fast
+        return self._arrays[path]
+
+    @cached_property
+    def _arrays(self) -> dict[str, ShardedArray | zarr.Array]:
+        return {}
+
+    @cached_property
+    def _group(self) -> zarr.Group:
+        return self.place.zarr_group()
+
+    def _zarr_array(self, path: str) -> zarr.Array:
+        array = self._group[path]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def _element(self, path: str) -> Any:
+        return anndata.io.read_elem(self._group[path])

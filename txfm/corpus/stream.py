@@ -1,0 +1,274 @@
+"""Streaming a variant: shuffled batches of raw counts over all its stores, decoded ahead, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from txfm.corpus.batch import Batch
+from txfm.corpus.block_cache import BlockCache
+from txfm.corpus.gene_map import GeneMap
+from txfm.corpus.order import StoreOrder, batch_bounds, cut_into_blocks, label_sequence, weighted_sequence
+from txfm.corpus.plan import BatchPlan, EpochPlan
+from txfm.corpus.rows import CsrRows, gather
+from txfm.corpus.samples import read_samples
+from txfm.corpus.store import StoreReader
+from txfm.corpus.variant import Variant
+from txfm.errors import InputError
+from txfm.vocabulary import Vocabulary
+
+# Stores keep 131,072 non-zeros a chunk. A block of 16 chunks' size, some 1,000 cells, touches 17: 6% decoded in vain
+BLOCK_NONZEROS = 2**21
+LEAST_BLOCK_NONZEROS = 2**18
+# Rows are mixed within two blocks of their store; with more the memory grows and the order is no better, because
+# the rows of a store were shuffled when it was written
+BLOCKS_PER_WINDOW = 2
+# Decoded blocks that wait or are in use, of all stores together; each store has up to two windows
+BUFFER_BYTES = 2**29
+BYTES_PER_NONZERO = 6
+# Batches planned before they are put together, so that their blocks are decoded meanwhile
+BATCHES_AHEAD = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """How a corpus is handed out; see `open_corpus`."""
+
+    batch_size: int
+    seed: int
+    shuffle: bool
+    rank: int
+    world: int
+    drop_last: bool
+    threads: int
+    memory_bytes: int
+    samples_per_epoch: int | None
+
+
+class Corpus:
+    """Iterable of `Batch` over one split of a variant; made by `open_corpus`.
+
+    Iterating yields the rest of the current epoch (every sample exactly once an epoch, unless shares were given), then
+    the next epoch is current. The order is a pure function of (seed, epoch, rank, world), and what all ranks together
+    get in a step is one of (seed, epoch, batch_size * world) alone.
+
+    Attributes
+    ----------
+    studies : tuple of str
+    vocabulary : Vocabulary
+    measured : numpy.ndarray (n_studies, G), bool
+        Which genes of the vocabulary each study's table had.
+    n_samples : int
+        Of the split, over all ranks.
+    n_batches : int
+        Per epoch, the same for every rank; the last batch of an epoch may be short.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        readers: Sequence[StoreReader],
+        vocabulary: Vocabulary,
+        measured: np.ndarray,
+        *,
+        genes: GeneMap,
+        cut_studies: frozenset[str],
+        shares: np.ndarray | None,
+        options: StreamOptions,
+    ) -> None:
+        self.variant = variant
+        self.studies = variant.studies
+        self.vocabulary = vocabulary
+        self.measured = measured
+        self.options = options
+        self.n_samples = sum(reader.entry.n_samples for reader in readers)
+        self._readers = list(readers)
+        self._genes, self._cut_studies, self._shares = genes, cut_studies, shares
+        self._study_of_store = np.array([self.studies.index(r.entry.study) for r in readers], dtype=np.int64)
+        n_drawn = self.n_samples if options.samples_per_epoch is None else options.samples_per_epoch
+        self._n_drawn = n_drawn if self.n_samples else 0
+        self._bounds = batch_bounds(
+            self._n_drawn, options.batch_size * options.world, options.world, drop_last=options.drop_last
+        )
+        self.n_batches = len(self._bounds) - 1
+        self._cache = BlockCache(options.memory_bytes)
+        self._epoch = 0
+        self._next_batch = 0
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a batch of this rank."""
+        return self.options.batch_size
+
+    @property
+    def seed(self) -> int:
+        """Of the order."""
+        return self.options.seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches(self._next_batch):
+            self._next_batch += 1
+            if self._next_batch == self.n_batches:
+                self._epoch, self._next_batch = self._epoch + 1, 0
+            yield batch
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch."""
+        self._epoch, self._next_batch = epoch, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands, for json; after `load_state_dict`, what was handed out before is not read again.
+
+        The same on every rank, and good for any number of ranks with the same batch_size * world.
+        """
+        return self._identity() | {"epoch": self._epoch, "next_batch": self._next_batch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken.
+
+        Raises
+        ------
+        InputError
+            The state belongs to another variant, order or batch size.
+        """
+        found = {name: state.get(name) for name in self._identity()}
+        if found != self._identity():
+            raise InputError(
+                "The reader's state belongs to another stream", expected=str(self._identity()), found=str(found)
+            )
+        self._epoch, self._next_batch = int(state["epoch"]), int(state["next_batch"])
+
+    def obs(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The samples of the split in store order (the order of ``shuffle=False``); no count is read.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Some of the columns, `sample_id` and `split` among them; None = all.
+
+        Returns
+        -------
+        polars.DataFrame
+            `sample_id`, the columns of the stores, `split`. A column that only some stores have is null in the others.
+        """
+        return read_samples(self._readers, columns)
+
+    def samples_by_study(self) -> dict[str, int]:
+        """Number of samples of this split per study."""
+        numbers = dict.fromkeys(self.studies, 0)
+        for reader in self._readers:
+            numbers[reader.entry.study] += reader.entry.n_samples
+        return numbers
+
+    def first_rows(self, n_samples: int) -> Iterator[tuple[int, CsrRows]]:
+        """Blocks of each study's first `n_samples` rows, with the study's index; stores are shuffled when written."""
+        for store, bounds in enumerate(self._blocks_of_stores()):
+            for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+                if start < n_samples:
+                    rows = self._read_block(store, start, stop)
+                    yield int(self._study_of_store[store]), rows.first(min(len(rows), n_samples - start))
+
+    def batches(self, first_batch: int = 0, *, every: int = 1) -> Iterator[Batch]:
+        """Batches of the current epoch from a number on, or every n-th of them; the stream's position is not moved.
+
+        Threads decode and gather a few batches ahead; they end with the iterator.
+        """
+        wanted = range(first_batch, self.n_batches, every)
+        if not wanted:
+            return
+        pool = ThreadPoolExecutor(self.options.threads, thread_name_prefix="txfm-corpus")
+        try:
+            plan = self._plan(pool, first_batch)
+            planned: deque[BatchPlan] = deque()
+            started: deque[Future[Batch]] = deque()
+            for number in range(first_batch, self.n_batches):
+                batch = plan.batch(number)
+                if number in wanted:
+                    planned.append(batch)
+                # Threads take tasks in their order, and blocks are asked for before the batch that waits for them.
+                if len(planned) > BATCHES_AHEAD:
+                    started.append(pool.submit(self._assemble, planned.popleft()))
+                if len(started) > 2 * self.options.threads:
+                    yield started.popleft().result()
+            started.extend(pool.submit(self._assemble, batch) for batch in planned)
+            while started:
+                yield started.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _identity(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            "variant_digest": self.variant.digest,
+            "n_samples": self.n_samples,
+            "global_batch_size": options.batch_size * options.world,
+            "seed": options.seed,
+            "shuffle": options.shuffle,
+            "drop_last": options.drop_last,
+            "samples_per_epoch": options.samples_per_epoch,
+            "shares": None if self._shares is None else [float(share) for share in self._shares],
+        }
+
+    def _plan(self, pool: ThreadPoolExecutor, first_batch: int) -> EpochPlan:
+        options = self.options
+        seeds = {"seed": options.seed, "epoch": self._epoch}
+        if self._shares is None:
+            rows_of_store = np.array([reader.entry.n_samples for reader in self._readers])
+            labels = label_sequence(rows_of_store, **seeds, shuffle=options.shuffle)
+        else:
+            labels = weighted_sequence(self._shares, self._n_drawn, **seeds)
+        orders = [
+            StoreOrder(bounds, blocks_per_window=BLOCKS_PER_WINDOW, **seeds, store=store, shuffle=options.shuffle)
+            for store, bounds in enumerate(self._blocks_of_stores())
+        ]
+        return EpochPlan(
+            labels,
+            self._bounds,
+            orders,
+            rank=options.rank,
+            world=options.world,
+            request=lambda store, start, stop: pool.submit(self._read_block, store, start, stop),
+            first_batch=first_batch,
+        )
+
+    def _blocks_of_stores(self) -> list[np.ndarray]:
+        per_store = BUFFER_BYTES // (BYTES_PER_NONZERO * 2 * BLOCKS_PER_WINDOW * max(1, len(self._readers)))
+        size = min(BLOCK_NONZEROS, max(LEAST_BLOCK_NONZEROS, per_store))
+        return [cut_into_blocks(reader.indptr, size) for reader in self._readers]
+
+    def _read_block(self, store: int, start: int, stop: int) -> CsrRows:
+        key = (store, start)
+        block = self._cache.get(key)
+        if block is None:
+            reader = self._readers[store]
+            block = reader.read_rows(start, stop, self._genes, drops=reader.entry.study in self._cut_studies)
+            self._cache.put(key, block)
+        return block
+
+    def _assemble(self, plan: BatchPlan) -> Batch:
+        rows = gather([(block.result(), piece) for block, piece in plan.pieces], len(plan.stores))
+        return Batch(
+            indptr=rows.indptr,
+            positions=rows.positions,
+            counts=rows.counts,
+            study_index=self._study_of_store[plan.stores],
+            measured=self.measured,
+            _ids=partial(self._ids, plan.stores, plan.rows),
+        )
+
+    def _ids(self, stores: np.ndarray, rows: np.ndarray) -> list[str]:
+        ids = np.empty(len(stores), dtype=object)
+        for store in np.unique(stores):
+            chosen = stores == store
+            ids[chosen] = self._readers[store].sample_ids[rows[chosen]]
+        return ids.tolist()

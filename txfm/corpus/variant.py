@@ -1,0 +1,182 @@
+"""Reading variants/<name>.json: which stores a variant consists of."""
+
+import base64
+import difflib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from txfm.corpus.places import Place
+from txfm.errors import InputError
+
+# Minor versions add what a reader may ignore; before 1.0 each was a format of its own
+SUPPORTED_MAJOR = "1"
+SUPPORTED_BEFORE = ("0.1", "0.2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreEntry:
+    """One store of a variant, as its manifest states it; `path` is relative to the corpus."""
+
+    path: str
+    study: str
+    recipe: str
+    split: str
+    assay: str
+    simulated: bool
+    n_samples: int
+    nnz: int
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The store's folder."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A variant's manifest. `studies` is sorted and fixes the study index of a batch.
+
+    `measured` has a mask over the gene axis for each study; None for a format before 1.0, where only the stores know.
+    """
+
+    name: str
+    digest: str
+    corpus_digest: str | None
+    studies: tuple[str, ...]
+    stores: tuple[StoreEntry, ...]
+    measured: Mapping[str, np.ndarray] | None
+
+    def of_split(self, split: str) -> tuple[StoreEntry, ...]:
+        """The stores of one split, in the manifest's order."""
+        return tuple(store for store in self.stores if store.split == split)
+
+
+def read_variant(corpus: Place, name: str) -> Variant:
+    """Read and check a variant's manifest.
+
+    Parameters
+    ----------
+    corpus : Place
+        With variants/ and stores/.
+    name : str
+        The variant's name.
+
+    Raises
+    ------
+    InputError
+        No such corpus or variant, a damaged file, another format version, a held-out study among the stores, or a store
+        elsewhere.
+    """
+    path = f"variants/{name}.json"
+    try:
+        manifest = _read_object(corpus, path)
+    except FileNotFoundError:
+        known = [file.removesuffix(".json") for file in corpus.names("variants") if file.endswith(".json")]
+        near = difflib.get_close_matches(name, known, n=1)
+        raise InputError(
+            f"There is no variant {name!r} in this corpus",
+            where=corpus.name(),
+            expected="one of " + ", ".join(known) if known else "a corpus folder with variants/<name>.json",
+            todo=f"did you mean {near[0]!r}?" if near else "check the folder and the variant's name",
+        ) from None
+    version = str(manifest.get("format_version"))
+    known_version = version.split(".")[0] == SUPPORTED_MAJOR or version in SUPPORTED_BEFORE
+    if manifest.get("format") != "diverserna-variant" or not known_version:
+        raise InputError(
+            "This variant's format cannot be read",
+            where=corpus.name(path),
+            expected=f"diverserna-variant, version {SUPPORTED_MAJOR}.x or {' or '.join(SUPPORTED_BEFORE)}",
+            found=f"{manifest.get('format')}, version {version}",
+            todo="read it with the version of txfm that belongs to it, or build the corpus again",
+        )
+    try:
+        held_out = set(manifest.get("held_out", []))
+        stores = tuple(_store_entry(corpus.name(path), entry, held_out) for entry in manifest["stores"])
+        stated_name, digest = manifest["name"], manifest["digest"]
+        measured = _masks(manifest) if "measured" in manifest else None
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise _damaged(corpus.name(path), f"a field is missing or of another kind: {error}") from error
+    try:
+        overview = _read_object(corpus, "corpus.json").get("digest")
+    except FileNotFoundError:
+        overview = None
+    return Variant(
+        name=stated_name,
+        digest=digest,
+        corpus_digest=overview,
+        studies=tuple(sorted({store.study for store in stores})),
+        stores=stores,
+        measured=measured,
+    )
+
+
+def _masks(manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Measured genes of each study, bool over the axis."""
+    n_genes = int(manifest["gene_axis"]["n_genes"])
+    masks = {}
+    for study, text in manifest["measured"].items():
+        packed = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype=np.uint8)
+        if len(packed) != -(-n_genes // 8):
+            raise ValueError(f"the mask of {study} has {len(packed)} bytes for {n_genes} genes")
+        masks[study] = np.unpackbits(packed, count=n_genes, bitorder="little").astype(bool)
+    return masks
+
+
+def _read_object(corpus: Place, path: str) -> dict[str, Any]:
+    try:
+        content = json.loads(corpus.read(path).decode("utf-8"))
+    except ValueError as error:  # neither JSON nor text
+        raise _damaged(corpus.name(path), str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged(corpus.name(path), f"a {type(content).__name__}")
+    return content
+
+
+def _damaged(path: str, found: str) -> InputError:
+    return InputError(
+        "A file of the corpus is damaged",
+        where=path,
+        expected="a JSON object as the corpus build writes it",
+        found=found,
+        todo="copy it again, or build the corpus again",
+    )
+
+
+def _store_entry(manifest_path: str, entry: dict[str, Any], held_out: set[str]) -> StoreEntry:
+    relative = PurePosixPath(entry["path"])
+    if len(relative.parts) != 2 or relative.parts[0] != "stores" or relative.parts[1] == "..":
+        raise InputError(
+            "A variant names a store outside the corpus' stores folder",
+            where=manifest_path,
+            expected="stores/<name>.zarr",
+            found=entry["path"],
+            todo="build the variant again; stores of held-out studies never belong to a variant",
+        )
+    if entry["study"] in held_out:
+        raise InputError(
+            "A variant lists a held-out study",
+            where=manifest_path,
+            expected="no study of " + ", ".join(sorted(held_out)),
+            found=entry["study"],
+            todo="take it out of the variant's studies, or out of the evaluation",
+        )
+    return StoreEntry(
+        path=str(relative),
+        study=entry["study"],
+        recipe=entry["recipe"],
+        split=entry["split"],
+        assay=entry["assay"],
+        simulated=bool(entry["simulated"]),
+        n_samples=int(entry["n_samples"]),
+        nnz=int(entry["nnz"]),
+        digest=entry["digest"],
+    )
