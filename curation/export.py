@@ -16,6 +16,7 @@ import pandas as pd
 import zarr
 from pandas.api.types import union_categoricals
 
+from curation.acquire.disk import require_free
 from curation.acquire.progress import Progress
 from curation.composition import SPLITS
 from curation.digest import ArrayDigest
@@ -101,10 +102,20 @@ def export_study(task: Export, out: Path, *, overwrite: bool) -> tuple[int, int,
     for leftover in out.parent.glob(f".{out.name}.*.part"):
         leftover.unlink(missing_ok=True)
     partial = out.with_name(f".{out.name}.{uuid.uuid4().hex}.part")
+    # at most: what does not compress; gzip halves counts and indices at least
+    n_bytes = sum(2 * source.nnz * COUNT_DTYPE.itemsize for source in sources)
+    require_free(out.parent, n_bytes // 2 if task.compress else n_bytes, str(out))
     try:
         with h5py.File(partial, "w") as file:
             shape = _write(file, task, sources, selection.manifest)
         partial.replace(out)
+    except (RuntimeError, OSError) as error:  # HDF5 raises either, with the reason of the system in its words
+        raise InputError(
+            "the file could not be written",
+            where=f"--out {out}",
+            found=" ".join(str(error).split())[:300],
+            todo="make room on the disk, or name another place; then run the same command again",
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return shape

@@ -338,6 +338,9 @@ class _StoreCopy:
     ) -> str:
         """Compress an array anew; return the digest of the elements that were written."""
         assert self.codec.settings is not None
+        metadata = f"X/{name}/{ROOT_METADATA}"
+        with self._opened(metadata):
+            self._check(metadata, file_sum(self.source / metadata))
         source = zarr.open_array(self.source / "X" / name, mode="r")
         group = zarr.open_group(partial / "X", mode="r+")
         copy = ShardedArray(
@@ -373,10 +376,8 @@ class _StoreCopy:
         take_shards()
         claimed = root_attributes(self.folder, self.entry)["digests"]
         self._compare(f"X/{name}", digest, claimed)
-        file = f"X/{name}/{ROOT_METADATA}"
-        self._check(file, file_sum(self.source / file))
-        sums[file] = file_sum(partial / file)
-        self.progress.add(self.files[file]["bytes"])
+        sums[metadata] = file_sum(partial / metadata)
+        self.progress.add(self.files[metadata]["bytes"])
         self._take_metadata(name, partial)
         return written.hexdigest()
 

@@ -182,4 +182,6 @@ def place_of(corpus: str | Path) -> Place:
         ) from error
     bucket, _, prefix = rest.partition("/")
     address = f"{scheme}://{bucket}"
-    return RemotePlace(address, from_url(address, client_options={"allow_http": scheme == "http"}), prefix)
+    return RemotePlace(
+        address, from_url(address, client_options={"allow_http": True} if scheme == "http" else None), prefix
+    )
