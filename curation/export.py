@@ -175,7 +175,7 @@ def _write_counts(
     group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [n_samples, n_genes]})
 
     def dataset(name: str, length: int, dtype: np.dtype) -> h5py.Dataset:
-        chunks = (min(H5_CHUNK_ELEMENTS, max(1, length)),)
+        chunks = (min(H5_CHUNK_ELEMENTS, length),) if length else None
         packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress and length else {}
         return group.create_dataset(name, shape=(length,), dtype=dtype, chunks=chunks, **packed)
 
