@@ -18,8 +18,8 @@ from curation.errors import InputError
 from curation.file_sums import ROOT_METADATA, file_sum
 from curation.json_file import write_json
 from curation.overlap import refuse_shared_samples
-from curation.store import STORE_FIELDS
 from curation.variant_manifest import (
+    STORE_FIELDS,
     manifest_digest,
     measured_mask,
     pack_mask,

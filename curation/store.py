@@ -27,19 +27,6 @@ INDPTR_DTYPE = np.dtype("int64")
 # Codes of up to 65,535 columns fit in uint16, which halves the larger half of a store
 UINT16_COLUMNS = 2**16
 VAR_COLUMNS = ("symbol", "measured", "n_detected")
-# Attributes of a store that the manifests repeat
-STORE_FIELDS = (
-    "study",
-    "recipe",
-    "split",
-    "assay",
-    "simulated",
-    "count_kind",
-    "n_samples",
-    "n_genes_measured",
-    "nnz",
-    "digest",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,20 @@ import zarr
 
 from curation.digest import combined_digest
 
+# Attributes of a store that the manifests repeat
+STORE_FIELDS = (
+    "study",
+    "recipe",
+    "split",
+    "assay",
+    "simulated",
+    "count_kind",
+    "n_samples",
+    "n_genes_measured",
+    "nnz",
+    "digest",
+)
+
 
 def measured_mask(store: Path) -> np.ndarray:
     """Return which genes of the axis a store's study measured."""

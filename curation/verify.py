@@ -16,8 +16,7 @@ from curation.axis import ids_sha256
 from curation.corpus import FORMAT_VERSION, TABLES, store_name
 from curation.errors import InputError
 from curation.file_sums import file_sum
-from curation.store import STORE_FIELDS
-from curation.variant_manifest import manifest_digest
+from curation.variant_manifest import STORE_FIELDS, manifest_digest
 from curation.verify_store import check_store
 from curation.verify_variant import variant_problems
 

@@ -15,7 +15,8 @@ import pandas as pd
 import zarr
 
 from curation.digest import combined_digest, frame_digest
-from curation.store import STORE_FIELDS, VAR_COLUMNS
+from curation.store import VAR_COLUMNS
+from curation.variant_manifest import STORE_FIELDS
 from curation.verify_files import file_problems
 from curation.verify_matrix import MatrixFindings, check_matrix
 from curation.verify_obs import check_obs
