@@ -84,18 +84,27 @@ def write_pool(folder: Path, shape: Shape, seed: int = 0) -> Path:
 
 
 class Pool:
-    """Rows of a pool on disk; what is read lies in the page cache, not in memory of the process."""
+    """Rows of a pool on disk; what is read lies in the page cache, not in memory of the process.
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
+    `n_axis` is the length of the axis, if that is not the shape's own.
+    """
+
+    def __init__(self, folder: Path, shape: Shape, *, n_axis: int | None = None) -> None:
         self._indptr, self._columns, self._counts = (
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("indptr", "indices", "data")
         )
-        self._shape = shape
+        self._n_axis = n_axis or shape.n_genes
+        self.n_measured = shape.n_measured
 
     @property
     def mean_nnz(self) -> float:
         """Non-zeros of a mean row."""
         return float(self._indptr[-1] / (len(self._indptr) - 1))
+
+    def nnz(self, n_rows: int) -> int:
+        """Return the non-zeros of `n_rows` rows."""
+        rounds, rest = divmod(n_rows, len(self._indptr) - 1)
+        return int(rounds * self._indptr[-1] + self._indptr[rest])
 
     def blocks(self, n_rows: int) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Yield (first row, int32 counts on the axis with columns in order) until there are `n_rows`."""
@@ -103,8 +112,8 @@ class Pool:
         block_rows = min(BLOCK_ROWS, n_pool // 10)
         for first in range(0, n_rows, block_rows):
             start = first % n_pool
-            stop = min(start + block_rows, start + n_rows - first)
+            stop = start + min(block_rows, n_rows - first)
             indptr = np.asarray(self._indptr[start : stop + 1])
             entries = slice(indptr[0], indptr[-1])
             arrays = (np.array(self._counts[entries]), np.array(self._columns[entries]), indptr - indptr[0])
-            yield first, sparse.csr_matrix(arrays, shape=(stop - start, self._shape.n_genes))
+            yield first, sparse.csr_matrix(arrays, shape=(stop - start, self._n_axis))

@@ -20,7 +20,7 @@ from curation.build import Curation, curate_training
 from curation.catalog import Study
 from curation.recipe import Recipe
 
-N_SAMPLES, N_GENES = 600, 300
+N_SAMPLES, N_GENES = 400, 300
 
 
 def write_sources(folder: Path) -> None:
