@@ -9,9 +9,9 @@ Programs, interleaved, each a process of its own; the rows lie in the page cache
   verify        `curation verify` of one store: sums, decode, all checks of its content
   anndata       a table in memory to Zarr shards of the same grid, default codec, no shuffle
   annbatch      DatasetCollection.add_adatas, which shuffles; Python 3.12 with annbatch 0.3.1
-The two others only up to 100,000 rows: they hold the table. Seconds are of the writing, without imports and, for the two
-others, without what brings the rows into memory. Peak memory: anonymous (RssAnon, every 20 ms) and VmHWM, which counts
-pages of the pool's files, too.
+The two others only up to 100,000 rows: they hold the table. Seconds are of the writing, without imports and, for the
+two others, without what brings the rows into memory. Peak memory: anonymous (RssAnon, every 20 ms), and
+VmHWM, which counts pages of the pool's files, too.
 
 --full writes the nine studies of Table 1 with their numbers of samples, corpus.json and a variant, and verifies them.
 """

@@ -121,4 +121,4 @@ def _kind(values: Any) -> str:
     if isinstance(values, pd.Categorical | pd.Series) and isinstance(values.dtype, pd.CategoricalDtype):
         return "categorical"
     dtype = np.asarray(values).dtype
-    return "string" if dtype.kind in "OTU" else str(dtype.name)
+    return "string" if dtype.kind in "UOT" else str(dtype.name)
