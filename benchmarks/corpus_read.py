@@ -12,7 +12,8 @@ each; `mixed` six studies of unequal size and depth. --scale 0.02 makes toys of 
 
 read     Each reader passes once over a profile in batches of 1,024, cold and warm, each time in a new process; order
          rotated each round. Cold: the files leave the page cache first (mincore says whether they did). The clock runs
-         from the call that opens to the last batch. Slow readers stop after --limit-seconds.
+         from the call that opens to the last batch. Slow readers stop after --limit-seconds. CPU seconds, of all
+         threads, tell more than the clock where other people's work runs on the same cores.
            ours            txfm.open_corpus, 2 threads
            annbatch        its Loader with zarrs on the very same store, X alone; settings found by `tune`
            scdataset       blocks of 16 of an h5ad file of the same cells, two worker processes
@@ -95,6 +96,7 @@ class Pass:
     imports_s: float
     first_batch_s: float
     pass_s: float
+    cpu_s: float
     n_samples: int
     n_nonzeros: int
     device_bytes: int
@@ -135,7 +137,8 @@ def measure(runner: Runner, *, cold: bool, check: bool = False, limit_seconds: f
         resident_share=resident,
         **{
             name: found.get(name, 0)
-            for name in ("imports_s", "first_batch_s", "pass_s", "n_samples", "n_nonzeros", "device_bytes", "checksum")
+            for name in Pass.__dataclass_fields__
+            if name not in ("rate", "memory", "resident_share")
         },
     )
 
@@ -269,13 +272,15 @@ def spread(values: list[float], form: str = ",.0f") -> str:
 
 def print_table(found: dict[str, dict[str, list[Pass]]]) -> None:
     """Print a line a reader."""
-    titles = "reader", "samples/s cold", "warm", "first batch s, cold", "warm", "with imports", "MB", "MB read, cold"
+    titles = "reader", "samples/s cold", "warm", "per CPU s", "first batch s, cold", "warm", "with imports"
+    titles = (*titles, "MB", "MB read, cold")
     print(f"| {' | '.join(titles)} |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for title, passes in found.items():
         cold, warm = passes["cold"], passes["warm"]
         ceiling = not cold
         cells = [spread([taken.rate for taken in cold]), spread([taken.rate for taken in warm])]
+        cells.append(f"{statistics.median(taken.n_samples / taken.cpu_s for taken in warm):,.0f}")
         cells += ["", "", "", "", ""] if ceiling else [
             spread([taken.first_batch_s for taken in cold], ".2f"),
             spread([taken.first_batch_s for taken in warm], ".2f"),

@@ -43,13 +43,13 @@ def encoded_chunks(array: Path) -> tuple[list[bytes], np.dtype, int]:
     return chunks, np.dtype(about["data_type"]), inner
 
 
-def in_threads(work: Callable[[int], None], n_threads: int) -> float:
-    """Return the seconds that `n_threads` threads take, each called with its number."""
+def in_threads(work: Callable[[int], None], n_threads: int) -> dict[str, float]:
+    """Return the seconds and CPU seconds that `n_threads` threads take, each called with its number."""
     with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(lambda _: time.sleep(0.01), range(n_threads)))  # the threads are there
-        started = time.perf_counter()
+        started, cpu_before = time.perf_counter(), time.process_time()
         list(pool.map(work, range(n_threads)))
-        return time.perf_counter() - started
+        return {"pass_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu_before}
 
 
 def decode(corpus: Path, variant: str, n_threads: int) -> dict[str, float]:
@@ -70,8 +70,7 @@ def decode(corpus: Path, variant: str, n_threads: int) -> dict[str, float]:
         for chunk, size in jobs[thread::n_threads]:
             codec.decode(chunk, out=buffers[thread][:size])
 
-    seconds = in_threads(work, n_threads)
-    return {"n_samples": n_samples, "pass_s": seconds}
+    return {"n_samples": n_samples} | in_threads(work, n_threads)
 
 
 def gather(corpus: Path, variant: str, n_threads: int, batch_size: int) -> dict[str, float]:
@@ -97,7 +96,7 @@ def gather(corpus: Path, variant: str, n_threads: int, batch_size: int) -> dict[
                 gathered[thread] += len(rows)
 
     seconds = in_threads(work, n_threads)
-    return {"n_samples": sum(gathered), "pass_s": seconds}
+    return {"n_samples": sum(gathered)} | seconds
 
 
 def main() -> None:

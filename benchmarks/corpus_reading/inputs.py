@@ -96,10 +96,10 @@ def bulk(n_samples: int = 3_000) -> Profile:
 def mixed(scale: float = 1.0) -> Profile:
     """Return six studies of unequal size whose batches differ in depth, for the quality of the shuffle."""
     cells = {  # samples, batches, share of a cell's entries that a batch keeps
-        "a100k": (100_000, 12, (0.2, 1.0)),
-        "b40k": (40_000, 8, (0.5, 1.0)),
+        "a100k": (100_000, 12, (0.2, KEPT)),
+        "b40k": (40_000, 8, (0.5, KEPT)),
         "c20k": (20_000, 5, (0.1, 0.4)),
-        "d5k": (5_000, 4, (0.3, 1.0)),
+        "d5k": (5_000, 4, (0.3, KEPT)),
         "e1k": (1_000, 2, (0.6, 0.9)),
     }
     plans = [

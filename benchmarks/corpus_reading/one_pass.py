@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -157,6 +158,12 @@ def device_bytes() -> int:
     return int(next(line for line in lines if line.startswith("read_bytes")).split()[1])
 
 
+def cpu_seconds() -> float:
+    """Return the CPU time of this process, all threads, and of its children that have ended."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
 def main() -> None:
     """Read once and print what it took; `--started` is the monotonic clock before the process was started."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -168,7 +175,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="add up every count and position")
     args = parser.parse_args()
     opener = READERS[args.reader]()
-    opened = time.monotonic()
+    opened, cpu_before = time.monotonic(), cpu_seconds()
     first = 0.0
     n_samples = n_nonzeros = checksum = n_batches = 0
     for samples, positions, counts in opener(args.corpus, args.options):
@@ -186,6 +193,7 @@ def main() -> None:
         "imports_s": opened - args.started,
         "first_batch_s": first - opened,
         "pass_s": ended - opened,
+        "cpu_s": cpu_seconds() - cpu_before,
         "n_batches": n_batches,
         "n_samples": n_samples,
         "n_nonzeros": n_nonzeros,
