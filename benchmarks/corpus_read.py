@@ -2,7 +2,7 @@
 
     python benchmarks/corpus_read.py [read] [--profiles sc bulk] [--rounds 5] [--readers ours annbatch decode gather]
     python benchmarks/corpus_read.py tune [--profiles sc bulk]
-    python benchmarks/corpus_read.py shuffle [--seeds 5] [--batch-sizes 256 1024]
+    python benchmarks/corpus_read.py shuffle [--seeds 5] [--batch-sizes 256 1024] [--with-annbatch]
     python benchmarks/corpus_read.py scale --corpus CORPUS --variant VARIANT
     python benchmarks/corpus_read.py inputs
 
@@ -49,6 +49,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from corpus_reading import inputs, page_cache
 
 ROOT = Path(__file__).parents[1]
@@ -438,8 +439,32 @@ def shuffle(args: argparse.Namespace, folder: Path) -> None:
     from corpus_reading import shuffle_quality
 
     corpus = args.corpus or inputs.write_corpus(profiles(args)["mixed"], folder, keep_source=False)
+    python = competitors_python(args.venv or folder / "venv312") if args.with_annbatch else None
     for batch_size in args.batch_sizes:
-        shuffle_quality.report(corpus, args.variant, batch_size=batch_size, n_seeds=args.seeds, n_batches=args.batches)
+        other = {}
+        if python is not None:
+            orders = [annbatch_batches(python, corpus, args, batch_size, seed) for seed in range(args.seeds)]
+            other = {"annbatch {}x{}".format(*ANNBATCH["mixed"]): orders}
+        shuffle_quality.report(
+            corpus, args.variant, batch_size=batch_size, n_seeds=args.seeds, n_batches=args.batches, other=other
+        )
+
+
+def annbatch_batches(
+    python: str, corpus: Path, args: argparse.Namespace, batch_size: int, seed: int
+) -> list[np.ndarray]:
+    """Return the rows of annbatch's batches."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "order.npz"
+        links = corpus / "variants" / f"{args.variant}.zarr"
+        chunk_size, preload = ANNBATCH["mixed"]
+        numbers = {"batch-size": batch_size, "chunk-size": chunk_size, "preload-nchunks": preload}
+        numbers |= {"seed": seed, "batches": args.batches}
+        options = [text for name, value in numbers.items() for text in (f"--{name}", str(value))]
+        command = [python, "-W", "ignore", str(PARTS / "annbatch_order.py"), str(links), str(out), *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ""})
+        found = np.load(out)
+        return np.split(found["rows"], np.cumsum(found["lengths"])[:-1])
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -473,6 +498,7 @@ def main() -> None:
     sub = verbs.add_parser("shuffle", parents=[common])
     sub.add_argument("--corpus", type=Path, help="another corpus than the simulated one")
     sub.add_argument("--variant", default="all")
+    sub.add_argument("--with-annbatch", action="store_true", help="its batches as well")
     sub.add_argument("--seeds", type=int, default=5)
     sub.add_argument("--batches", type=int, default=200)
     sub.add_argument("--batch-sizes", type=int, nargs="+", default=[256, 1_024])
