@@ -91,7 +91,11 @@ class Runner:
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """What a pass took; memory is the peak of the anonymous memory of the process and its children, in bytes."""
+    """What a pass took.
+
+    `memory` is the peak of the anonymous memory of the process and its children, in bytes; `others_cores` how many
+    cores processes of others kept busy meanwhile.
+    """
 
     rate: float
     imports_s: float
@@ -102,11 +106,12 @@ class Pass:
     n_nonzeros: int
     device_bytes: int
     resident_share: float
+    others_cores: float
     memory: int
     checksum: int
 
 
-def measure(runner: Runner, *, cold: bool, check: bool = False, limit_seconds: float = 1e9) -> Pass:
+def measure(runner: Runner, *, cold: bool, check: bool = False, limit_seconds: float = 1e9, niceness: int = 0) -> Pass:
     """Run a reader once."""
     if cold:
         page_cache.forget(runner.files)
@@ -116,17 +121,26 @@ def measure(runner: Runner, *, cold: bool, check: bool = False, limit_seconds: f
     extra = []
     if not runner.warm_only:
         extra = ["--started", str(time.monotonic()), "--limit-seconds", str(limit_seconds), *["--check"] * check]
+    children_before = children_seconds()
     process = subprocess.Popen(
         [*runner.command, *extra],
         env=os.environ | runner.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
-    memory = 0
+    if niceness:
+        # Linux shares the cores out among sessions first, so a process is only as nice as its session
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
+        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+    memory, busy_before, started = 0, busy_seconds(), time.monotonic()
     while process.poll() is None:
         memory = max(memory, anonymous_bytes(process.pid))
         time.sleep(0.05)
+    # the machine's busy CPU time less what has ended under this process: the work of others
+    elapsed, busy = time.monotonic() - started, busy_seconds() - busy_before
+    others = max(0.0, (busy - (children_seconds() - children_before)) / elapsed)
     assert process.stdout is not None
     assert process.stderr is not None
     if process.returncode:
@@ -135,13 +149,26 @@ def measure(runner: Runner, *, cold: bool, check: bool = False, limit_seconds: f
     return Pass(
         rate=found["n_samples"] / found["pass_s"],
         memory=memory,
+        others_cores=others,
         resident_share=resident,
         **{
             name: found.get(name, 0)
             for name in Pass.__dataclass_fields__
-            if name not in ("rate", "memory", "resident_share")
+            if name not in ("rate", "memory", "others_cores", "resident_share")
         },
     )
+
+
+def busy_seconds() -> float:
+    """Return the CPU seconds that all processes of the machine have had."""
+    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def children_seconds() -> float:
+    """Return the CPU seconds of ended children."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def anonymous_bytes(pid: int) -> int:
@@ -245,22 +272,20 @@ def parquet_folder(corpus: Path) -> Path:
     return corpus / "source" / "parquet"
 
 
-def take_turns(
-    chosen: list[Runner], *, rounds: int, limit_seconds: float, lock: Path | None
-) -> dict[str, dict[str, list[Pass]]]:
+def take_turns(chosen: list[Runner], args: argparse.Namespace) -> dict[str, dict[str, list[Pass]]]:
     """Run every reader cold and warm in each round; return the passes by title and by `cold` or `warm`."""
     found: dict[str, dict[str, list[Pass]]] = {runner.title: {"cold": [], "warm": []} for runner in chosen}
-    for number in range(rounds):
-        with locked(lock):
+    for number in range(args.rounds):
+        with locked(args.lock):
             for runner in chosen[number % len(chosen) :] + chosen[: number % len(chosen)]:
                 for state in ("warm",) if runner.warm_only else ("cold", "warm"):
-                    taken = measure(runner, cold=state == "cold", limit_seconds=limit_seconds)
+                    taken = measure(runner, cold=state == "cold", limit_seconds=args.limit_seconds, niceness=args.nice)
                     found[runner.title][state].append(taken)
                     if state == "cold" and taken.resident_share > 0.01:
                         print(
                             f"{runner.title}: {taken.resident_share:.0%} was still in the page cache", file=sys.stderr
                         )
-        print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+        print(f"round {number + 1} of {args.rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
     return found
 
 
@@ -274,48 +299,64 @@ def spread(values: list[float], form: str = ",.0f") -> str:
 def print_table(found: dict[str, dict[str, list[Pass]]]) -> None:
     """Print a line a reader."""
     titles = "reader", "samples/s cold", "warm", "per CPU s", "first batch s, cold", "warm", "with imports"
-    titles = (*titles, "MB", "MB read, cold")
+    titles = (*titles, "MB", "MB read, cold", "others' cores")
     print(f"| {' | '.join(titles)} |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for title, passes in found.items():
         cold, warm = passes["cold"], passes["warm"]
         ceiling = not cold
         cells = [spread([taken.rate for taken in cold]), spread([taken.rate for taken in warm])]
         cells.append(f"{statistics.median(taken.n_samples / taken.cpu_s for taken in warm):,.0f}")
-        cells += ["", "", "", "", ""] if ceiling else [
+        cells += [""] * 5 if ceiling else [
             spread([taken.first_batch_s for taken in cold], ".2f"),
             spread([taken.first_batch_s for taken in warm], ".2f"),
             spread([taken.imports_s + taken.first_batch_s for taken in warm], ".2f"),
             f"{max(taken.memory for taken in cold + warm) / 1e6:,.0f}",
             f"{statistics.median(taken.device_bytes for taken in cold) / 1e6:,.0f}",
         ]  # fmt: skip
+        cells.append(f"{statistics.mean(taken.others_cores for taken in cold + warm):.2f}")
         print(f"| {title} | " + " | ".join(cells) + " |")
 
 
 def print_bars(found: dict[str, dict[str, list[Pass]]], profile: str) -> None:
-    """Print how ours stands to the bars."""
+    """Print how ours stands to the bars; ratios are medians of the ratios within a round."""
 
-    def median(title: str, state: str) -> float | None:
-        passes = found.get(title, {}).get(state, [])
-        return statistics.median(taken.rate for taken in passes) if passes else None
+    def rates(title: str, state: str) -> list[float]:
+        return [taken.rate for taken in found.get(title, {}).get(state, [])]
 
-    rivals = [title for title in found if title.startswith("annbatch")]
+    def per_cpu(title: str) -> float:
+        return statistics.median(taken.n_samples / taken.cpu_s for taken in found[title]["warm"])
+
+    bounds = [
+        1 / (1 / decode + 1 / gather)
+        for decode, gather in zip(
+            rates("decode alone, 2 threads", "warm"), rates("gather alone, 2 threads", "warm"), strict=True
+        )
+    ]
+    floor = {"sc": 50_000, "bulk": 3_000}[profile]
     for title in (title for title in found if title.startswith("ours")):
-        for state in ("cold", "warm"):
-            rate = median(title, state)
-            assert rate is not None
-            for rival in rivals:
-                other = median(rival, state)
-                if other:
-                    print(f"{title}, {state}: {rate / other:.2f}x {rival} (bar 1.5, aim 2)")
-            decode, gather = (median(f"{name} alone, 2 threads", "warm") for name in ("decode", "gather"))
-            if decode and gather:
-                bound = 1 / (1 / decode + 1 / gather)
-                print(f"{title}, {state}: {rate / bound:.0%} of decode + gather on two cores, {bound:,.0f}/s (bar 70%)")
-        floor = {"sc": 50_000, "bulk": 3_000}.get(profile)
-        cold = median(title, "cold")
-        first = statistics.median(taken.first_batch_s for taken in found[title]["cold"])
-        print(f"{title}, cold: {cold:,.0f} samples/s (bar {floor:,}), first batch {first:.2f} s (bar 0.7 s)")
+        for rival in (title for title in found if title.startswith("annbatch")):
+            ratios = {
+                state: [ours / its for ours, its in zip(rates(title, state), rates(rival, state), strict=True)]
+                for state in ("cold", "warm")
+            }
+            print(
+                f"{title}: {spread(ratios['cold'], '.2f')}x {rival} cold, {spread(ratios['warm'], '.2f')}x warm, "
+                f"{per_cpu(title) / per_cpu(rival):.2f}x in CPU seconds (bar 1.5, aim 2)"
+            )
+        if bounds:
+            share = {
+                state: spread([rate / bound for rate, bound in zip(rates(title, state), bounds, strict=True)], ".0%")
+                for state in ("cold", "warm")
+            }
+            print(
+                f"{title}: {share['cold']} cold, {share['warm']} warm, of decode + gather on two cores, "
+                f"{statistics.median(bounds):,.0f}/s (bar 70%)"
+            )
+        first = spread([taken.first_batch_s for taken in found[title]["cold"]], ".2f")
+        print(
+            f"{title}: {spread(rates(title, 'cold'))} samples/s cold (bar {floor:,}), first batch {first} s (bar 0.7)"
+        )
 
 
 def check_counts(chosen: list[Runner], limit_seconds: float) -> None:
@@ -377,7 +418,7 @@ def read(args: argparse.Namespace, folder: Path) -> None:
         chosen = runners(args.readers, name, corpus, "all", python=python, also=args.also, h5ad=h5ad)
         with locked(args.lock):
             check_counts(chosen, args.limit_seconds)
-        found = take_turns(chosen, rounds=args.rounds, limit_seconds=args.limit_seconds, lock=args.lock)
+        found = take_turns(chosen, args)
         size = sum(file.stat().st_size for file in page_cache.files_below([corpus / "stores"]))
         totals = json.loads((corpus / "variants" / "all.json").read_text())["totals"]["train"]
         print(
@@ -409,7 +450,7 @@ def tune(args: argparse.Namespace, folder: Path) -> None:
             for runner in runners(["annbatch"], name, corpus, "all", python=python, also={}, annbatch_settings=settings)
         ]
         print(f"\n{name}, median of {args.rounds} (range)\n")
-        print_table(take_turns(chosen, rounds=args.rounds, limit_seconds=args.limit_seconds, lock=args.lock))
+        print_table(take_turns(chosen, args))
 
 
 def write_inputs(args: argparse.Namespace, folder: Path) -> None:
@@ -425,7 +466,7 @@ def scale(args: argparse.Namespace, folder: Path) -> None:
     (runner,) = runners(["ours"], "mixed", args.corpus, args.variant, python=None, also={})
     size = sum(file.stat().st_size for file in runner.files)
     with locked(args.lock):
-        taken = measure(runner, cold=not args.warm)
+        taken = measure(runner, cold=not args.warm, niceness=args.nice)
     assert taken.n_samples == totals["n_samples"], "every sample once"
     print(
         f"{taken.n_samples:,} samples, {totals['nnz'] / 1e9:.2f} G non-zeros, {size / 1e9:.2f} GB on disk: an epoch in "
@@ -480,6 +521,7 @@ def main() -> None:
     common.add_argument("--scale", type=float, default=1.0, help="of the simulated corpora")
     common.add_argument("--lock", type=Path, help="file that is locked during a round")
     common.add_argument("--venv", type=Path, help="of the competitors (default: venv312 in the folder)")
+    common.add_argument("--nice", type=int, default=0, help="of what is measured; -15 on a machine that others use")
     common.add_argument("--rounds", type=int, default=5)
     common.add_argument("--limit-seconds", type=float, default=10.0, help="of a pass of a slow reader")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
