@@ -124,9 +124,8 @@ class RemotePlace(Place):
 
     def zarr_group(self) -> zarr.Group:
         from zarr.storage import ObjectStore as ZarrStore
-        from zarr.storage import StorePath
 
-        return zarr.open_group(StorePath(ZarrStore(self._store, read_only=True), self._prefix), mode="r")
+        return zarr.open_group(ZarrStore(self._store, read_only=True), path=self._prefix or None, mode="r")
 
     def _key(self, path: str) -> str:
         return "/".join(part for part in (self._prefix, path) if part)
@@ -193,4 +192,6 @@ def place_of(corpus: str | Path) -> Place:
         ) from error
     bucket, _, prefix = rest.partition("/")
     address = f"{scheme}://{bucket}"
-    return RemotePlace(address, from_url(address, client_options={"allow_http": scheme == "http"}), prefix)
+    if scheme == "http":
+        return RemotePlace(address, from_url(address, client_options={"allow_http": True}), prefix)
+    return RemotePlace(address, from_url(address), prefix)  # AWS_ALLOW_HTTP and the like are the user's affair

@@ -137,8 +137,9 @@ def _masks(manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _read_object(corpus: Place, path: str) -> dict[str, Any]:
+    text = corpus.read(path)
     try:
-        content = json.loads(corpus.read(path).decode("utf-8"))
+        content = json.loads(text.decode("utf-8"))
     except ValueError as error:  # neither JSON nor text
         raise _damaged(corpus.name(path), str(error)) from error
     if not isinstance(content, dict):
