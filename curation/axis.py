@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +50,7 @@ class GeneAxis:
     @property
     def sha256(self) -> str:
         """Digest of the ids in order: two corpora with the same digest have interchangeable stores."""
-        return hashlib.sha256("\n".join(self.ensembl_ids).encode()).hexdigest()
+        return ids_sha256(self.ensembl_ids)
 
     @classmethod
     def read(cls, path: Path) -> GeneAxis:
@@ -64,6 +64,11 @@ class GeneAxis:
             partial = target.with_name(target.name + ".part")
             frame.write_parquet(partial)
             partial.replace(target)
+
+
+def ids_sha256(ensembl_ids: Sequence[str]) -> str:
+    """Return the sha256 of ids joined with line feeds."""
+    return hashlib.sha256("\n".join(ensembl_ids).encode()).hexdigest()
 
 
 def names_path(genes_path: Path) -> Path:

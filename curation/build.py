@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from curation.axis import GeneAxis
 from curation.catalog import Study
 from curation.fingerprint import Fingerprints
+from curation.in_order import in_order
 from curation.intake import take_in
 from curation.json_file import write_json
 from curation.judge import Verdicts, batch_sizes, judge
@@ -29,8 +31,11 @@ from curation.store import StoreIdentity, StoreRecord, StoreWriter
 from curation.study_reader import StudyReader
 
 ONE_BATCH = "the study has one batch: all its samples are for training, none for validation"
-# Threads that compress; the one that reads and sorts keeps about one of them busy
-COMPRESSION_THREADS = 2
+# Threads that sort and compress, beside one that digests; a store is the same for any number
+THREADS = 2
+# Non-zeros that are sorted in one piece: 500 cells, 6 MB, still in the cache when they are compressed
+PIECE_NNZ = 2**20
+PIECES_AHEAD = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,7 @@ class Curation:
     """What to curate: a study under a recipe, on an axis.
 
     `seed` seeds the order of the samples in the stores; `other_stores` hold the samples of the studies that
-    `drop_samples_of` of the recipe names.
+    `drop_samples_of` of the recipe names; `threads` sort and compress, and change nothing in the stores.
     """
 
     study: Study
@@ -48,6 +53,7 @@ class Curation:
     sources: Path
     seed: int
     other_stores: tuple[Path, ...] = ()
+    threads: int = THREADS
 
 
 def curate_training(task: Curation, *, train: Path, validation: Path, report: Path, validation_share: float) -> None:
@@ -127,27 +133,55 @@ def _write_stores(
     for number, batch in enumerate(book.values("batch")):
         of_batch[number] = next((i for i, split in enumerate(splits) if batch in batches[split]), -1)
     labels = {label: book.values(label) for label in LABELS}
-    with ThreadPoolExecutor(COMPRESSION_THREADS) as pool, ThreadPoolExecutor(1) as hasher, ExitStack() as stack:
+    with ThreadPoolExecutor(task.threads) as pool, ThreadPoolExecutor(1) as hasher, ExitStack() as stack:
         writers = []
         for i, split in enumerate(splits):
             identity = _identity(task, axis, verdicts, of_batch == i, path=paths[split], split=split)
             writers.append(StoreWriter(identity, scratch=scratch, pool=pool, hasher=hasher))
             stack.callback(writers[-1].discard)
-        for run in read_ahead(verdicts.intake.spool.runs()):
-            places, judged = verdicts.kept(run)
-            names = verdicts.intake.spool.names(run.number)
-            split_of_row = of_batch[run.rows["batch"][places]]
-            for i, writer in enumerate(writers):
-                mine = np.flatnonzero(split_of_row == i)
-                chosen = places[mine]
-                samples = _samples(run, chosen, judged[mine])
-                writer.append(verdicts.counts(run, chosen), samples, [names[place] for place in chosen.tolist()])
+        pieces = _pieces(verdicts, of_batch, len(splits))
+        for piece, counts in in_order(pool, lambda piece: piece.counts(verdicts), pieces, ahead=PIECES_AHEAD):
+            writers[piece.split].append(counts, piece.samples, piece.names)
         curation = {"recipe_fields": asdict(task.recipe), "seed": task.seed} | verdicts.report
         own = {"study": task.study.name, "recipe": task.recipe_name}
         return {
             split: writer.finish(labels, own | {"split": split} | curation)
             for split, writer in zip(splits, writers, strict=True)
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """Some samples of a run that go to one store, in its order; `split` is the number of that store."""
+
+    run: Run
+    split: int
+    places: np.ndarray
+    samples: np.ndarray
+    names: list[str]
+
+    def counts(self, verdicts: Verdicts) -> sparse.csr_matrix:
+        return verdicts.counts(self.run, self.places)
+
+
+def _pieces(verdicts: Verdicts, of_batch: np.ndarray, n_splits: int) -> Iterator[_Piece]:
+    spool = verdicts.intake.spool
+    for run in read_ahead(spool.runs()):
+        places, judged = verdicts.kept(run)
+        names = spool.names(run.number)
+        split_of_row = of_batch[run.rows["batch"][places]]
+        for split in range(n_splits):
+            mine = np.flatnonzero(split_of_row == split)
+            before = np.cumsum(run.rows["nnz"][places[mine]], dtype=np.int64)
+            cuts = np.flatnonzero(np.diff(before // PIECE_NNZ)) + 1
+            for chosen in np.split(mine, cuts):
+                yield _Piece(
+                    run=run,
+                    split=split,
+                    places=places[chosen],
+                    samples=_samples(run, places[chosen], judged[chosen]),
+                    names=[names[place] for place in places[chosen].tolist()],
+                )
 
 
 def _samples(run: Run, places: np.ndarray, judged: np.ndarray) -> np.ndarray:

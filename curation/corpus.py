@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import platform
 import shutil
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,26 +14,24 @@ import numpy as np
 import zarr
 
 from curation.axis import GeneAxis
-from curation.digest import combined_digest
 from curation.errors import InputError
 from curation.file_sums import ROOT_METADATA, file_sum
 from curation.json_file import write_json
 from curation.overlap import refuse_shared_samples
+from curation.variant_manifest import (
+    STORE_FIELDS,
+    manifest_digest,
+    measured_mask,
+    pack_mask,
+    totals_of,
+    train_members,
+    vocabulary_of,
+)
 
 FORMAT_VERSION = "1.0"
+# Tables beside the stores
+TABLES = ("genes.parquet", "gene_names.parquet")
 TOOLS = ("anndata", "numpy", "polars", "scipy", "zarr")
-STORE_FIELDS = (
-    "study",
-    "recipe",
-    "split",
-    "assay",
-    "simulated",
-    "count_kind",
-    "n_samples",
-    "n_genes_measured",
-    "nnz",
-    "digest",
-)
 
 
 def store_name(study: str, recipe: str, split: str) -> str:
@@ -117,6 +112,7 @@ def assemble(
             "name": name,
             "digest": manifest_digest(axis.sha256, stores),
             "gene_axis": gene_axis,
+            "files": {table: file_sum(corpus / table) for table in TABLES},
             "stores": stores,
             "studies": {study: dict(studies.get(study, {})) for study in sorted(sources)},
             "sources": dict(sorted(sources.items())),
@@ -199,32 +195,9 @@ def compose(
             "measured": {study: pack_mask(mask) for study, mask in measured.items()},
             "dropped": dropped,
             "held_out": held_out,
-            "totals": {split: _totals(stores, split) for split in ("train", "validation")},
+            "totals": {split: totals_of(stores, split) for split in ("train", "validation")},
         },
     )
-
-
-def measured_mask(store: Path) -> np.ndarray:
-    """Return which genes of the axis a store's study measured."""
-    mask: np.ndarray = np.asarray(zarr.open_array(store / "var" / "measured", mode="r")[:], dtype=bool)
-    return mask
-
-
-def pack_mask(mask: np.ndarray) -> str:
-    """Return a mask over the axis as text: its bits, the first gene the lowest, compressed by zlib, in base 64."""
-    return base64.b64encode(zlib.compress(np.packbits(mask, bitorder="little").tobytes(), 9)).decode()
-
-
-def unpack_mask(text: str, n_genes: int) -> np.ndarray:
-    """Return the mask that `pack_mask` packed."""
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-    return np.unpackbits(bits, count=n_genes, bitorder="little").astype(bool)
-
-
-def vocabulary_of(masks: Iterable[np.ndarray]) -> dict[str, Any]:
-    """Return size and sum of the genes that at least one study measured."""
-    positions = np.flatnonzero(np.logical_or.reduce(list(masks))).tolist()
-    return {"n_genes": len(positions), "axis_positions_sha256": _positions_digest(positions)}
 
 
 def write_links(corpus: Path, variant: str, stores: Sequence[Mapping[str, Any]]) -> None:
@@ -237,9 +210,8 @@ def write_links(corpus: Path, variant: str, stores: Sequence[Mapping[str, Any]])
     partial = target.with_name(f".{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     group = zarr.open_group(partial, mode="w", zarr_format=3)
-    train = [store for store in stores if store["split"] == "train" and store["n_samples"]]
     group.attrs.update({"encoding-type": "annbatch-preshuffled", "encoding-version": "0.1.0"})
-    for i, store in enumerate(train):
+    for i, store in enumerate(train_members(stores)):
         try:
             (partial / f"dataset_{i}").symlink_to(Path("..", "..", store["path"]), target_is_directory=True)
         except OSError:
@@ -250,20 +222,3 @@ def write_links(corpus: Path, variant: str, stores: Sequence[Mapping[str, Any]])
 
 def _read_reports(reports: Sequence[Path]) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(reports)]
-
-
-def manifest_digest(axis_sha256: str, stores: Iterable[Mapping[str, Any]]) -> str:
-    """Return the digest of a set of stores: the axis and each store's path and content."""
-    return combined_digest({"axis": axis_sha256} | {str(store["path"]): str(store["digest"]) for store in stores})
-
-
-def _positions_digest(positions: Sequence[int]) -> str:
-    return hashlib.sha256("\n".join(map(str, positions)).encode()).hexdigest()
-
-
-def _totals(stores: Iterable[Mapping[str, Any]], split: str) -> dict[str, int]:
-    chosen = [store for store in stores if store["split"] == split]
-    totals = {field: sum(int(store[field]) for store in chosen) for field in ("n_samples", "nnz")}
-    for assay in ("sc", "bulk"):
-        totals[f"n_samples_{assay}"] = sum(int(store["n_samples"]) for store in chosen if store["assay"] == assay)
-    return totals

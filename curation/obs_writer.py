@@ -149,21 +149,21 @@ class ObsWriter:
         _create(item, "categories", "string", len(text))[:] = text
         dtype = np.min_scalar_type(-max(1, len(categories)))
         array = _create(item, "codes", dtype.name, self.n_samples)
-        _begin(digest, name)
+        digest_begin(digest, name)
         for start, chunk in _numbered(codes):
             array[start : start + len(chunk)] = chunk.astype(dtype)
-            _digest_rows(digest, text[chunk], first=not start)
-        _end(digest)
+            digest_rows(digest, text[chunk], first=not start)
+        digest_end(digest)
 
     def _write_column(
         self, group: zarr.Group, name: str, title: str, chunks: Iterator[np.ndarray], dtype: str, digest: Any
     ) -> None:
         array = _create(group, name, dtype, self.n_samples)
-        _begin(digest, title)
+        digest_begin(digest, title)
         for start, chunk in _numbered(chunks):
             array[start : start + len(chunk)] = chunk
-            _digest_rows(digest, chunk, first=not start)
-        _end(digest)
+            digest_rows(digest, chunk, first=not start)
+        digest_end(digest)
 
 
 def _create(group: zarr.Group, name: str, dtype: str, length: int) -> zarr.Array:
@@ -190,14 +190,17 @@ def _numbered(chunks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         start += len(chunk)
 
 
-def _begin(digest: Any, name: str) -> None:
+def digest_begin(digest: Any, name: str) -> None:
+    """Begin a column of a table's digest."""
     digest.update(f"{name}\x1f".encode())
 
 
-def _digest_rows(digest: Any, values: np.ndarray, *, first: bool) -> None:
+def digest_rows(digest: Any, values: np.ndarray, *, first: bool) -> None:
+    """Add values of a column; `first` if they are its first."""
     text = "\n".join(map(str, values.tolist()))
     digest.update((text if first else f"\n{text}").encode())
 
 
-def _end(digest: Any) -> None:
+def digest_end(digest: Any) -> None:
+    """End a column."""
     digest.update(b"\x1e")

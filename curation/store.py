@@ -6,7 +6,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class StoreWriter:
     pool : Executor
         Threads that compress.
     hasher : Executor
-        One thread that digests.
+        One thread that digests and counts.
     """
 
     def __init__(self, identity: StoreIdentity, *, scratch: Path, pool: Executor, hasher: Executor) -> None:
@@ -111,6 +111,8 @@ class StoreWriter:
         self._indptr = array("indptr", identity.n_samples + 1, INDPTR_DTYPE)
         self._indptr.append(np.zeros(1, dtype=INDPTR_DTYPE))
         self._n_detected = np.zeros(n_genes, dtype=np.int64)
+        self._hasher = hasher
+        self._counted: Future[None] | None = None
         self._written = 0
 
     def append(self, counts: sparse.csr_matrix, samples: np.ndarray, names: list[str]) -> None:
@@ -128,8 +130,13 @@ class StoreWriter:
         self._values.append(counts.data)
         self._indptr.append(counts.indptr[1:].astype(INDPTR_DTYPE) + self._written)
         self._written += counts.nnz
-        self._n_detected += np.bincount(counts.indices, minlength=counts.shape[1])
+        if self._counted is not None:
+            self._counted.result()
+        self._counted = self._hasher.submit(self._count, counts.indices)
         self._obs.append(samples, names)
+
+    def _count(self, indices: np.ndarray) -> None:
+        self._n_detected += np.bincount(indices, minlength=len(self._n_detected))
 
     def finish(self, labels: Mapping[str, np.ndarray], curation: Mapping[str, Any]) -> StoreRecord:
         """Write what is left and let the store appear.
@@ -144,6 +151,8 @@ class StoreWriter:
         identity, root = self._identity, self._root
         arrays = {"indptr": self._indptr, "indices": self._indices, "data": self._values}
         matrix = {f"X/{name}": array.close() for name, array in arrays.items()}
+        if self._counted is not None:
+            self._counted.result()
         var = identity.var.assign(n_detected=self._n_detected)[list(VAR_COLUMNS)]
         parts = matrix | {"obs": self._obs.write(root, labels), "var": frame_digest(var)}
         record = StoreRecord(n_samples=identity.n_samples, nnz=identity.nnz, digest=combined_digest(parts))

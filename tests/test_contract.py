@@ -18,9 +18,7 @@ from curation.axis import ALIAS_COLUMNS, GeneAxis
 from curation.build import Curation, curate_training
 from curation.catalog import Study
 from curation.corpus import FORMAT_VERSION, assemble, compose
-from curation.obs_writer import OBS_COLUMNS
 from curation.recipe import Recipe
-from curation.store import VAR_COLUMNS
 from curation.verify import verify_corpus
 
 ROOT = Path(__file__).parents[1]
@@ -159,18 +157,6 @@ def test_the_reader_knows_what_each_study_measured(any_golden: Path) -> None:
     assert corpus.vocabulary.axis_positions.tolist() == sorted(
         {gene for _, genes, _ in STUDIES.values() for gene in genes}
     )
-
-
-def test_the_document_names_todays_version_and_columns() -> None:
-    text = (ROOT / "docs" / "corpus-format.md").read_text()
-    assert f"format {FORMAT_VERSION}" in text.splitlines()[0]
-    rows = [
-        re.findall(r"`([^`]+)`", line.split("|")[1])
-        for line in text.splitlines()
-        if line.startswith(("| `obs", "| `var"))
-    ]
-    named = {name.removeprefix("obs/").removeprefix("var/") for row in rows for name in row} - {"obs", "var"}
-    assert named == {*OBS_COLUMNS, *VAR_COLUMNS, "sample_id", "ensembl_id"}
 
 
 if __name__ == "__main__":

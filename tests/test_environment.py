@@ -99,7 +99,7 @@ def test_the_lock_file_names_no_host_and_no_folder() -> None:
     assert not any("://" in line for line in lines)
 
 
-@pytest.mark.parametrize(("package", "extras"), [("txfm", ("report",)), ("curation", ("report", "pipeline"))])
+@pytest.mark.parametrize(("package", "extras"), [("txfm", ("report", "remote")), ("curation", ("report", "pipeline"))])
 def test_a_package_imports_only_what_it_declares(package: str, extras: tuple[str, ...]) -> None:
     modules = {MODULES.get(name, name) for name in _requirements(*extras)}
     missing = _imported(package) - modules

@@ -83,10 +83,12 @@ CODE = {
         "count_kind.py",
         "counts.py",
         "digest.py",
+        "file_sums.py",
         "fingerprint.py",
         "gene_advice.py",
         "gene_ids.py",
         "genes.py",
+        "in_order.py",
         "intake.py",
         "json_file.py",
         "judge.py",
@@ -136,25 +138,31 @@ CODE = {
         "axis.py",
         "corpus.py",
         "digest.py",
+        "file_sums.py",
         "fingerprint.py",
         "json_file.py",
         "overlap.py",
         "readers/text.py",
+        "variant_manifest.py",
     ],
     "compose": [
         "axis.py",
         "corpus.py",
         "digest.py",
+        "file_sums.py",
         "fingerprint.py",
         "json_file.py",
         "overlap.py",
         "readers/text.py",
+        "variant_manifest.py",
     ],
     "verify": [
         "axis.py",
         "corpus.py",
         "digest.py",
+        "file_sums.py",
         "fingerprint.py",
+        "in_order.py",
         "json_file.py",
         "labels.py",
         "obs_writer.py",
@@ -162,9 +170,16 @@ CODE = {
         "qc.py",
         "readers/text.py",
         "recipe.py",
+        "shard_reader.py",
         "shards.py",
         "store.py",
+        "variant_manifest.py",
         "verify.py",
+        "verify_files.py",
+        "verify_matrix.py",
+        "verify_obs.py",
+        "verify_store.py",
+        "verify_variant.py",
     ],
 }
 
@@ -189,6 +204,11 @@ def any_of(values):
 def source_of(pairs):
     """Return a constraint of the wildcard source: source and file together are one of these (source, file) pairs."""
     return f"(?=(?:{any_of('/'.join(pair) for pair in pairs)})$)[^/]+"
+
+
+def study_of(pairs):
+    """Return a constraint of the wildcard study: study and recipe together are one of these (study, recipe) pairs."""
+    return f"(?=(?:{any_of('.'.join(pair) for pair in pairs)})\\.)(?:{PLAN.constraints['study']})"
 
 
 def source_files(source):
@@ -232,10 +252,10 @@ def qc_reports(pairs):
 
 
 def stores(pairs):
-    """Return the train and validation stores of (study, recipe) pairs."""
+    """Return the train and validation stores of (study, recipe) pairs; those of no variant lie outside the corpus."""
     return [
-        f"{BUILD}/corpus/stores/{study}.{recipe}.{split}.zarr/zarr.json"
-        for study, recipe in pairs
+        f"{BUILD}/{'screens' if pair in PLAN.screen_pairs else 'corpus/stores'}/{'.'.join(pair)}.{split}.zarr/zarr.json"
+        for pair in pairs
         for split in ("train", "validation")
     ]
 
