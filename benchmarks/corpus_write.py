@@ -79,6 +79,7 @@ def write_store(
     path: Path, study: str, split: str, n_rows: int, pool: Pool, axis: list[str], assay: str, *, sort: bool
 ) -> None:
     """Write `n_rows` rows of a pool, shuffled, as the curate step does once samples and genes are chosen."""
+    from curation.build import PIECE_NNZ
     from curation.in_order import in_order
     from curation.labels import LABELS
     from curation.obs_writer import SAMPLE
@@ -114,7 +115,7 @@ def write_store(
                 names = spool.names(run.number)
                 order = np.lexsort((run.rows["source_row"], run.rows["key"]))
                 before = np.cumsum(run.rows["nnz"][order], dtype=np.int64)
-                for part in np.split(order, np.flatnonzero(np.diff(before // 2**20)) + 1):
+                for part in np.split(order, np.flatnonzero(np.diff(before // PIECE_NNZ)) + 1):
                     yield run, part, [names[i] for i in part.tolist()]
 
         def counts_of(piece: tuple):
