@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.acquire.commands import Command, register
+from curation.corpus_commands import register as register_corpus
 from curation.errors import InputError, refusal_of_system
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb("verify", verify)
     sub.add_argument("corpus", type=Path)
+
+    register_corpus(verb)
     return parser
 
 

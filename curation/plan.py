@@ -75,10 +75,15 @@ class Plan:
         return tuple(sorted({pair for variant in self.variants.values() for pair in variant.studies.items()}))
 
     @cached_property
-    def curated_pairs(self) -> tuple[tuple[str, str], ...]:
-        """(study, recipe) pairs with stores in the corpus folder: to train on, or to find phenoprints in; sorted."""
+    def screen_pairs(self) -> tuple[tuple[str, str], ...]:
+        """(study, recipe) pairs to find phenoprints in, which no selected variant trains on: outside the corpus; sorted."""
         screens = {(entry.study, entry.recipe) for entry in self.phenoprints.values()}
-        return tuple(sorted({*self.training_pairs, *screens}))
+        return tuple(sorted(screens - set(self.training_pairs)))
+
+    @cached_property
+    def curated_pairs(self) -> tuple[tuple[str, str], ...]:
+        """(study, recipe) pairs with a train and a validation store: to train on, or to find phenoprints in; sorted."""
+        return tuple(sorted((*self.training_pairs, *self.screen_pairs)))
 
     @cached_property
     def evaluation_pairs(self) -> tuple[tuple[str, str], ...]:

@@ -9,8 +9,10 @@ that who reads single chunks notices a flipped byte, and the sum of each file is
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -39,9 +41,9 @@ def with_crc(encoded: bytes) -> bytes:
     return encoded + google_crc32c.value(encoded).to_bytes(4, "little")
 
 
-def encode(chunk: np.ndarray) -> bytes:
+def encode(chunk: np.ndarray, encoder: Blosc = ENCODER) -> bytes:
     """Return a chunk as it lies in a shard."""
-    return with_crc(ENCODER.encode(chunk))
+    return with_crc(encoder.encode(chunk))
 
 
 class ShardedArray:
@@ -62,6 +64,8 @@ class ShardedArray:
         Threads that compress chunks.
     hasher : Executor
         One thread, so that elements are digested in their order.
+    codec : mapping
+        Settings of Blosc, as `CODEC` has them.
 
     Attributes
     ----------
@@ -79,6 +83,7 @@ class ShardedArray:
         dtype: np.dtype,
         pool: Executor,
         hasher: Executor,
+        codec: Mapping[str, Any] = CODEC,
     ) -> None:
         n_chunks = max(1, -(-length // CHUNK_ELEMENTS))
         self._per_shard = min(CHUNKS_PER_SHARD, n_chunks)
@@ -88,7 +93,7 @@ class ShardedArray:
             dtype=dtype,
             chunks=(CHUNK_ELEMENTS,),
             shards=(self._per_shard * CHUNK_ELEMENTS,),
-            compressors=(BloscCodec(**CODEC), Crc32cCodec()),  # type: ignore[arg-type]
+            compressors=(BloscCodec(**codec), Crc32cCodec()),
         )
         array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
         self.files: dict[str, FileSum] = {}
@@ -96,6 +101,7 @@ class ShardedArray:
         self._length = length
         self._dtype = dtype
         self._pool, self._hasher = pool, hasher
+        self._encoder = Blosc(cname=codec["cname"], clevel=codec["clevel"], shuffle=Blosc.SHUFFLE)
         self._hashed: Future[None] | None = None
         self._chunk = np.zeros(CHUNK_ELEMENTS, dtype=dtype)
         self._filled = self._appended = self._shard = 0
@@ -121,7 +127,7 @@ class ShardedArray:
                 self._submit()
 
     def _submit(self) -> None:
-        self._waiting.append(self._pool.submit(encode, self._chunk))
+        self._waiting.append(self._pool.submit(encode, self._chunk, self._encoder))
         self._chunk, self._filled = np.zeros(CHUNK_ELEMENTS, dtype=self._dtype), 0
         while len(self._waiting) > WAITING_CHUNKS:
             self._write(self._waiting.popleft().result())

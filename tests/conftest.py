@@ -1,7 +1,8 @@
-"""Fixtures of the tests that run the workflow."""
+"""Fixtures of the tests that run the workflow, and those of the modules beside this one."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 
 import polars as pl
 import pytest
@@ -17,6 +19,25 @@ import pytest
 from curation.axis import ALIAS_COLUMNS, GeneAxis
 
 ROOT = Path(__file__).parent.parent
+
+
+def _module(name: str) -> ModuleType:
+    """Load a module of this folder, which is on no path; tests import it by its name from then on."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+_module("tool_environments")
+s3_server, s3_bucket, own_s3_bucket = (
+    getattr(_module("s3_server"), name) for name in ("s3_server", "s3_bucket", "own_s3_bucket")
+)
+small_corpus = _module("small_corpus").small_corpus
+
 TARGETS = ("all", "sources", "corpora", "audit", "demo", "mini")
 
 

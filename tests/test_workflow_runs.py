@@ -135,6 +135,15 @@ def test_ablations_leave_their_study_out_and_share_the_other_store_files(demo: A
     assert {entry["path"] for entry in _corpus(demo)["stores"]} == members["all"]
 
 
+def test_the_corpus_folder_holds_what_corpus_json_lists_and_the_whole_screen_lies_outside(demo: Any) -> None:
+    results = demo.folder / "results" / "demo"
+    listed = {Path(entry["path"]).name for entry in _corpus(demo)["stores"]}
+    assert {path.name for path in (results / "corpus" / "stores").iterdir()} == listed
+    screens = {f"simulated_screen.demo_screen.{split}.zarr" for split in ("train", "validation")}
+    assert {path.name for path in (results / "screens").iterdir()} == screens
+    assert not screens & listed
+
+
 def test_a_second_run_finds_nothing_to_do(demo: Any) -> None:
     code, output = demo.run("--cores", "2", "demo")
     assert code == 0
@@ -180,7 +189,8 @@ def test_a_changed_curation_module_curates_again_but_a_new_time_stamp_does_not(d
     assert demo.plan("demo") == {}
     first_line = module.read_text().splitlines()[0]
     with _edited(module, first_line, f"{first_line}\n# a comment"):
-        assert demo.plan("demo")["curate"] == 3
+        planned = demo.plan("demo")
+        assert (planned["curate"], planned["curate_screen"]) == (3, 1)
 
 
 def test_stores_made_again_with_the_same_content_train_no_model(demo: Any, workflow: Callable[..., Any]) -> None:
@@ -191,7 +201,7 @@ def test_stores_made_again_with_the_same_content_train_no_model(demo: Any, workf
     with _edited(module, first_line, f"{first_line}\n# a comment"):
         code, output = run.run("--cores", "2", "corpora", "--until", "compose", "assemble")
         assert code == 0, output
-        assert output.count("rule curate:") == 3
+        assert (output.count("rule curate:"), output.count("rule curate_screen:")) == (3, 1)
         assert "train" not in run.plan("demo")
 
 

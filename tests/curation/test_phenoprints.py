@@ -89,6 +89,7 @@ def test_a_computed_table_lies_in_the_results_and_its_screen_is_curated(root: Pa
     assert plan.phenoprint_of("full") is None
     assert set(plan.phenoprints) == {"mine"}
     assert plan.training_pairs == (("blood", "full"), ("screen", "prints"))
+    assert plan.screen_pairs == (("screen", "full"),)
     assert plan.curated_pairs == (("blood", "full"), ("screen", "full"), ("screen", "prints"))
     assert re.fullmatch(plan.constraints["phenoprint"], "mine")
     assert not [text for text in plan.obstacles() if "prints" in text]

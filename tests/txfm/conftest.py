@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 N_AXIS_GENES = 60
 # study -> (assay, measured axis columns, training samples, validation samples)
@@ -47,6 +48,20 @@ def simulated_counts(study: str, n_samples: int, seed: int) -> np.ndarray:
     return counts
 
 
+def write_sharded(group: zarr.Group, name: str, values: np.ndarray, chunk: int = 64, chunks_per_shard: int = 4) -> None:
+    """Write an array in the layout of docs/corpus-format.md, with small chunks."""
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(chunk,),
+        shards=(chunk * chunks_per_shard,),
+        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
+    )
+    array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    array[:] = values
+
+
 def write_store(folder: Path, study: str, split: str, counts: np.ndarray) -> dict[str, object]:
     """Write one store and return its entry in a variant's manifest."""
     assay, measured_columns, _, _ = STUDIES[study]
@@ -80,10 +95,14 @@ def write_store(folder: Path, study: str, split: str, counts: np.ndarray) -> dic
     with ad.settings.override(zarr_write_format=3, auto_shard_zarr_v3=True):
         for name, element in {"X": matrix, "obs": obs, "var": var, "uns": {"curation": "{}"}}.items():
             ad.io.write_elem(group, name, element)
-    del group["X/indices"]  # scipy cannot hold the contract's uint16 indices
-    group.create_array("X/indices", data=matrix.indices.astype(np.uint16))
-    del group["X/indptr"]
-    group.create_array("X/indptr", data=matrix.indptr.astype(np.int64))
+    arrays = {
+        "indices": (matrix.indices, np.uint16),
+        "data": (matrix.data, np.int32),
+        "indptr": (matrix.indptr, np.int64),
+    }
+    for name, (values, dtype) in arrays.items():
+        del group[f"X/{name}"]
+        write_sharded(group["X"], name, values.astype(dtype))
     entry: dict[str, object] = {
         "study": study,
         "split": split,
@@ -138,6 +157,12 @@ def _one_thread() -> None:
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> TinyCorpus:
     """The corpus that tests only read; a test that changes files writes its own with `write_corpus`."""
     return write_tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def write_sharded_array() -> Callable[..., None]:
+    """``write_sharded_array(group, name, values, chunk=64, chunks_per_shard=4)``."""
+    return write_sharded
 
 
 @pytest.fixture(scope="session")

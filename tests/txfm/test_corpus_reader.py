@@ -120,13 +120,16 @@ def test_state_of_another_stream_is_refused(tiny_corpus) -> None:  # type: ignor
         open_tiny(tiny_corpus).load_state_dict(state)
 
 
-def test_cache_stays_below_its_limit(tiny_corpus, small_blocks) -> None:  # type: ignore[no-untyped-def]
-    corpus = open_tiny(tiny_corpus, memory_bytes=6000)
-    held = []
-    for _ in corpus:
-        held.append(corpus._cache.held_bytes)
-        assert corpus._cache.held_bytes == sum(block.nbytes for block in corpus._cache._blocks.values())
-    assert 0 < max(held) <= 6000
+def test_cache_keeps_what_came_first_and_stays_below_its_limit(tiny_corpus, small_blocks) -> None:  # type: ignore[no-untyped-def]
+    corpus = open_tiny(tiny_corpus, memory_bytes=9000)
+    epochs = []
+    for _ in range(2):
+        for _ in corpus:
+            assert corpus._cache.held_bytes == sum(block.nbytes for block in corpus._cache._blocks.values())
+        epochs.append(dict(corpus._cache._blocks))
+    assert 0 < corpus._cache.held_bytes <= 9000
+    assert epochs[0].keys() == epochs[1].keys()
+    assert all(epochs[0][key] is epochs[1][key] for key in epochs[0])
 
 
 def test_training_never_opens_a_validation_store(write_corpus, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

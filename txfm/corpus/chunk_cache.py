@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
+
+from txfm.corpus.places import read_file_range
+
 # Of the local disk, unless the caller says otherwise
 DEFAULT_CACHE_BYTES = 200 * 10**9
 
@@ -29,19 +33,15 @@ class ChunkCache:
         self._held_bytes = sum(path.stat().st_blocks * 512 for path in folder.iterdir())
         self._lock = Lock()
 
-    def read(self, shard: str, start: int, length: int) -> bytes | None:
+    def read(self, shard: str, start: int, length: int) -> np.ndarray | None:
         """What lies at a place of a shard, proven or not; None if that place is behind the file's end."""
         try:
-            handle = os.open(self._folder / shard, os.O_RDONLY)
+            found = read_file_range(self._folder / shard, start, length)
         except FileNotFoundError:
             return None
-        try:
-            found = os.pread(handle, length, start)
-        finally:
-            os.close(handle)
         return found if len(found) == length else None
 
-    def write(self, shard: str, start: int, content: bytes | memoryview) -> None:
+    def write(self, shard: str, start: int, content: np.ndarray) -> None:
         """Keep bytes whose checksums were proven."""
         with self._lock:
             if self._held_bytes + len(content) > self._limit_bytes:
@@ -49,6 +49,6 @@ class ChunkCache:
             self._held_bytes += len(content)
         handle = os.open(self._folder / shard, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            os.pwrite(handle, content, start)
+            os.pwrite(handle, content.data, start)
         finally:
             os.close(handle)

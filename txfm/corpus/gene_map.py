@@ -6,6 +6,9 @@ import pyarrow.compute as pc
 
 from txfm.corpus.rows import CsrRows
 
+# Columns renamed at a time: 128 kB
+PIECE = 2**16
+
 
 class GeneMap:
     """Renames the columns of rows, and drops entries of genes outside the vocabulary.
@@ -35,7 +38,7 @@ class GeneMap:
         return bool(self._in_vocabulary[measured].all())
 
     def rename(self, rows: CsrRows, *, drops: bool) -> CsrRows:
-        """Rows over the axis as rows over the vocabulary.
+        """Rows over the axis as rows over the vocabulary; the memory of `rows` may be used for them.
 
         Parameters
         ----------
@@ -49,13 +52,22 @@ class GeneMap:
         IndexError
             A column lies outside the axis.
         """
-        try:
-            positions = pc.take(self._table, pa.array(rows.positions)).to_numpy()
-        except pa.ArrowIndexError as error:
-            raise IndexError(str(error)) from error
+        positions = self._take(rows.positions)
         if not drops:
             return CsrRows(rows.indptr, positions, rows.counts)
         known = positions != self._absent
         before = np.zeros(len(known) + 1, dtype=np.int64)
         np.cumsum(known, out=before[1:])
         return CsrRows(before[rows.indptr], positions[known], rows.counts[known])
+
+    def _take(self, columns: np.ndarray) -> np.ndarray:
+        """The table's entries at columns: piece by piece, so that they stay in the cache; in place if types agree."""
+        in_place = columns.dtype == self._dtype and columns.flags.writeable
+        out = columns if in_place else np.empty(len(columns), self._dtype)
+        for start in range(0, len(columns), PIECE):
+            piece = slice(start, start + PIECE)
+            try:
+                out[piece] = pc.take(self._table, pa.array(columns[piece])).to_numpy()
+            except pa.ArrowIndexError as error:
+                raise IndexError(str(error)) from error
+        return out

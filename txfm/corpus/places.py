@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zarr
 
+from txfm.corpus.buffers import BUFFERS
 from txfm.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ class Place(ABC):
         """A whole file."""
 
     @abstractmethod
-    def read_range(self, path: str, start: int, length: int) -> bytes:
-        """Part of a file; shorter than `length` where the file ends before."""
+    def read_range(self, path: str, start: int, length: int) -> np.ndarray:
+        """Part of a file as uint8; shorter than `length` where the file ends before."""
 
     @abstractmethod
     def size(self, path: str) -> int:
@@ -71,12 +73,8 @@ class LocalPlace(Place):
     def read(self, path: str) -> bytes:
         return (self.folder / path).read_bytes()
 
-    def read_range(self, path: str, start: int, length: int) -> bytes:
-        handle = os.open(self.folder / path, os.O_RDONLY)
-        try:
-            return os.pread(handle, length, start)
-        finally:
-            os.close(handle)
+    def read_range(self, path: str, start: int, length: int) -> np.ndarray:
+        return read_file_range(self.folder / path, start, length)
 
     def size(self, path: str) -> int:
         return (self.folder / path).stat().st_size
@@ -106,9 +104,9 @@ class RemotePlace(Place):
     def read(self, path: str) -> bytes:
         return self._asked(path, lambda obstore, key: bytes(obstore.get(self._store, key).bytes()))
 
-    def read_range(self, path: str, start: int, length: int) -> bytes:
-        def ask(obstore: Any, key: str) -> bytes:
-            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+    def read_range(self, path: str, start: int, length: int) -> np.ndarray:
+        def ask(obstore: Any, key: str) -> np.ndarray:
+            return np.frombuffer(obstore.get_range(self._store, key, start=start, length=length), np.uint8)
 
         return self._asked(path, ask)
 
@@ -149,6 +147,19 @@ class RemotePlace(Place):
                 todo="check the address, the credentials (AWS_* or GOOGLE_* variables) and the network; the state "
                 "of the reader lets it go on where it stopped",
             ) from error
+
+
+def read_file_range(path: Path, start: int, length: int) -> np.ndarray:
+    """Part of a local file as uint8; shorter than `length` where the file ends before."""
+    out = BUFFERS.empty(length, np.dtype(np.uint8))
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        n_read = 0
+        while n_read < length and (n := os.preadv(handle, [out[n_read:].data], start + n_read)):
+            n_read += n
+    finally:
+        os.close(handle)
+    return out[:n_read]
 
 
 def place_of(corpus: str | Path) -> Place:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from txfm.corpus.buffers import BUFFERS
+
 
 @dataclass(frozen=True, eq=False)
 class CsrRows:
@@ -76,11 +78,11 @@ def gather(blocks: list[tuple[CsrRows, Piece]], n_samples: int) -> CsrRows:
             positions[place] = columns[start:stop]
             counts[place] = values[start:stop]
     indptr = np.cumsum(lengths)
-    return CsrRows(
-        indptr,
-        np.concatenate(positions, dtype=np.int32, casting="unsafe") if n_samples else np.empty(0, np.int32),
-        np.concatenate(counts) if n_samples else np.empty(0, np.int32),
-    )
+    out = [BUFFERS.empty(int(indptr[-1]), np.dtype(np.int32)) for _ in range(2)]
+    if n_samples:
+        np.concatenate(positions, out=out[0], casting="unsafe")
+        np.concatenate(counts, out=out[1], casting="unsafe")
+    return CsrRows(indptr, *out)
 
 
 _NOTHING = np.empty(0, dtype=np.int32)

@@ -1,13 +1,12 @@
 """Reading a one-dimensional sharded Zarr array without Zarr's library: one read a block, decoded where it is asked for.
 
 Zarr v3 specification, codec `sharding_indexed`: a shard is its encoded chunks and an index of (offset, bytes) pairs.
-Only the layout that docs/corpus-format.md describes is read here; `ShardedArray.parse` answers None for any other, and
+Only the layout that docs/corpus-format.md describes is read here; `Layout.parse` answers None for any other, and
 the caller leaves that to Zarr.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
+from txfm.corpus.buffers import BUFFERS
 from txfm.corpus.chunk_cache import ChunkCache
 from txfm.corpus.places import Place
 from txfm.errors import InputError
@@ -141,14 +141,6 @@ class ShardedArray:
         self._indices: dict[int, np.ndarray] = {}
         self._lock = Lock()
 
-    @classmethod
-    def parse(
-        cls, place: Place, path: str, *, files: dict[str, dict[str, Any]], cache: ChunkCache | None = None
-    ) -> ShardedArray | None:
-        """Open an array, or answer None if it must be read by Zarr's library."""
-        layout = Layout.parse(json.loads(place.read(f"{path}/zarr.json")))
-        return None if layout is None else cls(place, path, layout, files=files, cache=cache)
-
     def read(self, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop): a view into an array of whole chunks.
 
@@ -159,7 +151,7 @@ class ShardedArray:
         """
         size = self.layout.chunk_elements
         first, last = start // size, -(-stop // size)
-        out = np.empty(max(0, last - first) * size, dtype=self.layout.dtype)
+        out = BUFFERS.empty(max(0, last - first) * size, self.layout.dtype)
         for shard in range(first // self.layout.chunks_per_shard, -(-last // self.layout.chunks_per_shard)):
             begin = shard * self.layout.chunks_per_shard
             self._read_shard(shard, max(first, begin), min(last, begin + self.layout.chunks_per_shard), out, first)
@@ -190,9 +182,9 @@ class ShardedArray:
         key = self._key(shard)
         if self._cache is not None and key is not None:
             kept = self._cache.read(key, begin, length)
-            if kept is not None and all(_crc_agrees(np.frombuffer(kept, np.uint8), chunk, begin) for chunk in run):
-                return np.frombuffer(kept, np.uint8)
-        content = np.frombuffer(self._bytes(shard, begin, length), np.uint8)
+            if kept is not None and all(_crc_agrees(kept, chunk, begin) for chunk in run):
+                return kept
+        content = self._bytes(shard, begin, length)
         if len(content) < length:
             raise DamagedStoreError(
                 self._name(shard), f"{begin + len(content):,} bytes", expected=f"at least {begin + length:,} bytes"
@@ -207,7 +199,7 @@ class ShardedArray:
                         expected="bytes with the CRC-32C that the chunk ends in",
                     )
         if self._cache is not None and key is not None:
-            self._cache.write(key, begin, content.data)
+            self._cache.write(key, begin, content)
         return content
 
     def _decode(self, shard: int, chunk: _Chunk, content: np.ndarray, out: np.ndarray) -> None:
@@ -233,15 +225,15 @@ class ShardedArray:
         size = self._size(shard)
         key = self._key(shard)
         content = self._cache.read(key, size - length, length) if self._cache is not None and key is not None else None
-        if content is None or not _ends_in_crc(np.frombuffer(content, np.uint8)):
-            content = self._bytes(shard, size - length, length) if size >= length else b""
-            if len(content) < length or not _ends_in_crc(np.frombuffer(content, np.uint8)):
+        if content is None or not _ends_in_crc(content):
+            content = self._bytes(shard, max(0, size - length), length)
+            if len(content) < length or not _ends_in_crc(content):
                 raise DamagedStoreError(
                     self._name(shard), "another index at its end: the file is cut, or its bytes were changed"
                 )
             if self._cache is not None and key is not None:
                 self._cache.write(key, size - length, content)
-        return np.frombuffer(content[:-CRC_BYTES], dtype="<u8").reshape(-1, 2)
+        return content[:-CRC_BYTES].view("<u8").reshape(-1, 2)
 
     def _size(self, shard: int) -> int:
         listed = self._files.get(self._shard_path(shard))
@@ -255,7 +247,7 @@ class ShardedArray:
             raise DamagedStoreError(self._name(shard), f"{size:,} bytes", expected=f"{listed['bytes']:,} bytes")
         return size
 
-    def _bytes(self, shard: int, start: int, length: int) -> bytes:
+    def _bytes(self, shard: int, start: int, length: int) -> np.ndarray:
         try:
             return self._place.read_range(self._shard_path(shard), start, length)
         except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from txfm.corpus.chunk_cache import ChunkCache
 from txfm.corpus.gene_map import GeneMap
 from txfm.corpus.places import Place
 from txfm.corpus.rows import CsrRows
-from txfm.corpus.sharded_array import DamagedStoreError, ShardedArray
+from txfm.corpus.sharded_array import DamagedStoreError, Layout, ShardedArray
 from txfm.corpus.variant import StoreEntry
 from txfm.errors import InputError
 
@@ -45,7 +46,8 @@ class StoreReader:
         self.entry = entry
         self.place = place.below(entry.path)
         self._cache, self._plain = cache, plain
-        self.attributes = self._read_attributes()
+        root = self._read("zarr.json")
+        self.attributes = self._attributes(root)
         for name in ("digest", "study", "split"):
             found, expected = self.attributes.get(name), getattr(entry, name)
             if found != expected:
@@ -56,19 +58,49 @@ class StoreReader:
                     found=str(found),
                     todo="the store was changed after the variant was composed: build the variant again",
                 )
+        if entry.zarr_json_sha256 is not None:
+            self._agree("zarr.json", root, entry.zarr_json_sha256)
 
-    def _read_attributes(self) -> dict[str, Any]:
+    def _read(self, path: str) -> bytes:
+        """A whole file of the store."""
         try:
-            metadata = json.loads(self.place.read("zarr.json"))
-            attributes = metadata["attributes"]
-            assert isinstance(attributes, dict)
+            return self.place.read(path)
         except FileNotFoundError:
-            raise InputError(
-                "A store of the variant is missing", where=self.place.name(), todo="build the corpus again"
-            ) from None
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise DamagedStoreError(self.place.name("zarr.json"), str(error) or "no attributes") from error
+            if path == "zarr.json":
+                raise InputError(
+                    "A store of the variant is missing", where=self.place.name(), todo="build the corpus again"
+                ) from None
+            raise DamagedStoreError(self.place.name(path), "no such file", expected="a file of this store") from None
+
+    def _attributes(self, root: bytes) -> dict[str, Any]:
+        try:
+            attributes = json.loads(root)["attributes"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedStoreError(self.place.name("zarr.json"), str(error)) from error
+        if not isinstance(attributes, dict) or not isinstance(attributes.get("files", {}), dict):
+            raise DamagedStoreError(self.place.name("zarr.json"), "no attributes of a store")
         return attributes
+
+    def _agree(self, path: str, content: bytes, sha256: str) -> None:
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise DamagedStoreError(
+                self.place.name(path), "a file with another sha256", expected=f"the file with sha256 {sha256}"
+            )
+
+    def _prove(self, element: str) -> None:
+        """Compare the files of an element with their sums; a store of a format before 1.0 has none."""
+        for path, listed in self._files.items():
+            if path.startswith(f"{element}/") and path not in self._proven:
+                self._agree(path, self._read(path), listed["sha256"])
+                self._proven.add(path)
+
+    @property
+    def _files(self) -> dict[str, dict[str, Any]]:
+        return self.attributes.get("files", {})
+
+    @cached_property
+    def _proven(self) -> set[str]:
+        return set()
 
     @cached_property
     def indptr(self) -> np.ndarray:
@@ -101,13 +133,16 @@ class StoreReader:
     @property
     def obs_names(self) -> list[str]:
         """Names of the samples' columns."""
-        return list(json.loads(self.place.read("obs/zarr.json"))["attributes"]["column-order"])
+        return list(self._obs_attributes["column-order"])
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
         """Sample ids in row order; a compact string array."""
-        index_name = json.loads(self.place.read("obs/zarr.json"))["attributes"]["_index"]
-        return np.asarray(self._zarr_array(f"obs/{index_name}")[:])
+        return np.asarray(self._zarr_array(f"obs/{self._obs_attributes['_index']}")[:])
+
+    @cached_property
+    def _obs_attributes(self) -> dict[str, Any]:
+        return json.loads(self._read("obs/zarr.json"))["attributes"]
 
     @cached_property
     def measured(self) -> np.ndarray:
@@ -153,10 +188,20 @@ class StoreReader:
 
     def _array(self, path: str) -> ShardedArray | zarr.Array:
         if path not in self._arrays:
-            files = self.attributes.get("files", {})
-            fast = None if self._plain else ShardedArray.parse(self.place, path, files=files, cache=self._cache)
-            self._arrays[path] = self._zarr_array(path) if fast is None else fast
+            self._arrays[path] = self._fast_array(path) or self._plain_array(path)
         return self._arrays[path]
+
+    def _fast_array(self, path: str) -> ShardedArray | None:
+        """An array of X without Zarr's library; None if that was asked for, or its layout is another one."""
+        if self._plain:
+            return None
+        metadata = self._read(f"{path}/zarr.json")
+        if listed := self._files.get(f"{path}/zarr.json"):
+            self._agree(f"{path}/zarr.json", metadata, listed["sha256"])
+        layout = Layout.parse(json.loads(metadata))
+        if layout is None:
+            return None
+        return ShardedArray(self.place, path, layout, files=self._files, cache=self._cache)
 
     @cached_property
     def _arrays(self) -> dict[str, ShardedArray | zarr.Array]:
@@ -166,10 +211,15 @@ class StoreReader:
     def _group(self) -> zarr.Group:
         return self.place.zarr_group()
 
-    def _zarr_array(self, path: str) -> zarr.Array:
+    def _plain_array(self, path: str) -> zarr.Array:
         array = self._group[path]
         assert isinstance(array, zarr.Array)
         return array
 
+    def _zarr_array(self, path: str) -> zarr.Array:
+        self._prove(path)
+        return self._plain_array(path)
+
     def _element(self, path: str) -> Any:
+        self._prove(path)
         return anndata.io.read_elem(self._group[path])

@@ -98,6 +98,13 @@ class Corpus:
             self._n_drawn, options.batch_size * options.world, options.world, drop_last=options.drop_last
         )
         self.n_batches = len(self._bounds) - 1
+        if self._n_drawn and not self.n_batches:
+            raise InputError(
+                "Without its last, short batch an epoch has none",
+                expected=f"{options.batch_size * options.world} samples or more, the batches of all ranks together",
+                found=f"{self._n_drawn} samples",
+                todo="use a smaller batch size, or drop_last=False",
+            )
         self._cache = BlockCache(options.memory_bytes)
         self._epoch = 0
         self._next_batch = 0

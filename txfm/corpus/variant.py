@@ -21,7 +21,10 @@ SUPPORTED_BEFORE = ("0.1", "0.2")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreEntry:
-    """One store of a variant, as its manifest states it; `path` is relative to the corpus."""
+    """One store of a variant, as its manifest states it; `path` is relative to the corpus.
+
+    `zarr_json_sha256` is that of the store's root zarr.json, which has the sums of all other files; None where unknown.
+    """
 
     path: str
     study: str
@@ -32,6 +35,7 @@ class StoreEntry:
     n_samples: int
     nnz: int
     digest: str
+    zarr_json_sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -97,22 +101,23 @@ def read_variant(corpus: Place, name: str) -> Variant:
             todo="read it with the version of txfm that belongs to it, or build the corpus again",
         )
     try:
+        overview = _read_object(corpus, "corpus.json")
+    except FileNotFoundError:
+        overview = {}
+    try:
         held_out = set(manifest.get("held_out", []))
-        stores = tuple(_store_entry(corpus.name(path), entry, held_out) for entry in manifest["stores"])
+        sums = {store["path"]: store.get("zarr_json_sha256") for store in overview.get("stores", [])}
+        stores = tuple(_store_entry(corpus.name(path), entry, held_out, sums) for entry in manifest["stores"])
         stated_name, digest = manifest["name"], manifest["digest"]
         measured = _masks(manifest) if "measured" in manifest else None
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise _damaged(corpus.name(path), f"a field is missing or of another kind: {error}") from error
-    try:
-        overview = _read_object(corpus, "corpus.json").get("digest")
-    except FileNotFoundError:
-        overview = None
     return Variant(
         name=stated_name,
         digest=digest,
-        corpus_digest=overview,
+        corpus_digest=overview.get("digest"),
         studies=tuple(sorted({store.study for store in stores})),
         stores=stores,
         measured=measured,
@@ -151,7 +156,9 @@ def _damaged(path: str, found: str) -> InputError:
     )
 
 
-def _store_entry(manifest_path: str, entry: dict[str, Any], held_out: set[str]) -> StoreEntry:
+def _store_entry(
+    manifest_path: str, entry: dict[str, Any], held_out: set[str], sums: Mapping[str, str | None]
+) -> StoreEntry:
     relative = PurePosixPath(entry["path"])
     if len(relative.parts) != 2 or relative.parts[0] != "stores" or relative.parts[1] == "..":
         raise InputError(
@@ -179,4 +186,5 @@ def _store_entry(manifest_path: str, entry: dict[str, Any], held_out: set[str]) 
         n_samples=int(entry["n_samples"]),
         nnz=int(entry["nnz"]),
         digest=entry["digest"],
+        zarr_json_sha256=sums.get(entry["path"]),
     )

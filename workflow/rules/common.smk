@@ -206,6 +206,11 @@ def source_of(pairs):
     return f"(?=(?:{any_of('/'.join(pair) for pair in pairs)})$)[^/]+"
 
 
+def study_of(pairs):
+    """Return a constraint of the wildcard study: study and recipe together are one of these (study, recipe) pairs."""
+    return f"(?=(?:{any_of('.'.join(pair) for pair in pairs)})\\.)(?:{PLAN.constraints['study']})"
+
+
 def source_files(source):
     """Return the files of a study or annotation entry."""
     return [f"sources/{source}/{path}" for path in PLAN.files(source)]
@@ -247,10 +252,10 @@ def qc_reports(pairs):
 
 
 def stores(pairs):
-    """Return the train and validation stores of (study, recipe) pairs."""
+    """Return the train and validation stores of (study, recipe) pairs; those of no variant lie outside the corpus."""
     return [
-        f"{BUILD}/corpus/stores/{study}.{recipe}.{split}.zarr/zarr.json"
-        for study, recipe in pairs
+        f"{BUILD}/{'screens' if pair in PLAN.screen_pairs else 'corpus/stores'}/{'.'.join(pair)}.{split}.zarr/zarr.json"
+        for pair in pairs
         for split in ("train", "validation")
     ]
 

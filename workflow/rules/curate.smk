@@ -21,7 +21,7 @@ rule curate:
     benchmark:
         "results/{name}/benchmarks/curate/{study}.{recipe}.tsv"
     wildcard_constraints:
-        study=any_of(study for study, _ in PLAN.curated_pairs),
+        study=study_of(PLAN.training_pairs),
     conda:
         "../../environment.yml"
     resources:
@@ -39,6 +39,21 @@ rule curate:
         " --split {params.split:q} --genes {input.genes:q} --sources sources/{wildcards.study}"
         " --other-stores {params.others:q}"
         " --train {params.train:q} --validation {params.validation:q} --report {output.report:q} > {log:q} 2>&1"
+
+
+# A screen that is read for its phenoprints alone is in no variant, so it lies outside the corpus: who copies that folder has
+# what corpus.json lists and nothing else.
+use rule curate as curate_screen with:
+    output:
+        train="results/{name}/screens/{study}.{recipe}.train.zarr/zarr.json",
+        validation="results/{name}/screens/{study}.{recipe}.validation.zarr/zarr.json",
+        report=report(
+            "results/{name}/qc/{study}.{recipe}.json",
+            caption="../report/qc.rst",
+            category="Quality control",
+        ),
+    wildcard_constraints:
+        study=study_of(PLAN.screen_pairs),
 
 
 rule curate_evaluation:
@@ -59,7 +74,7 @@ rule curate_evaluation:
     benchmark:
         "results/{name}/benchmarks/curate/{study}.{recipe}.tsv"
     wildcard_constraints:
-        study=any_of(study for study, _ in PLAN.evaluation_pairs),
+        study=study_of(PLAN.evaluation_pairs),
     conda:
         "../../environment.yml"
     resources:
