@@ -20,7 +20,7 @@ import zarr
 
 from curation.acquire.disk import require_free
 from curation.acquire.progress import Progress
-from curation.corpus import manifest_digest, write_links
+from curation.corpus import write_links
 from curation.destination import Destination, Folder, as_json, foreign, open_destination
 from curation.digest import ArrayDigest, combined_digest
 from curation.errors import InputError
@@ -29,6 +29,7 @@ from curation.manifests import MANIFEST, Selection, open_selection, read_json, r
 from curation.obs_digest import table_digest
 from curation.shards import ShardedArray
 from curation.sizes import human_size
+from curation.variant_manifest import manifest_digest
 
 CODECS = ("lz4", "zstd", "keep")
 # zstd as the writer of a corpus has it. lz4: level 5 decodes as fast as 1 and is 2% smaller.
