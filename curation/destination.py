@@ -237,6 +237,9 @@ class Bucket:
     def abandon_store(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
+    def _no_bucket(self) -> InputError:
+        return InputError("there is no such bucket", where=self._url, todo="make it first, or correct the name")
+
     @contextmanager
     def _failures(self, path: str = "") -> Iterator[None]:
         """Turn obstore's errors into the form in which users see their mistakes; a missing object stays what it is."""
@@ -246,11 +249,9 @@ class Bucket:
         try:
             yield
         except FileNotFoundError as error:
-            if "NoSuchBucket" not in str(error):
-                raise FileNotFoundError(where) from None
-            raise InputError(
-                "there is no such bucket", where=where, todo="make it first, or correct the name"
-            ) from None
+            if "NoSuchBucket" in str(error):
+                raise self._no_bucket() from None
+            raise FileNotFoundError(where) from None
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise InputError(
                 "the object store refuses access",
@@ -259,6 +260,8 @@ class Bucket:
                 todo="set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or what your store needs",
             ) from None
         except BaseError as error:
+            if "NoSuchBucket" in str(error):
+                raise self._no_bucket() from None
             raise InputError(
                 "the object store does not answer as it should",
                 where=where,

@@ -16,6 +16,7 @@ import pandas as pd
 import zarr
 from pandas.api.types import union_categoricals
 
+from curation.acquire.disk import require_free
 from curation.acquire.progress import Progress
 from curation.composition import SPLITS
 from curation.digest import ArrayDigest
@@ -101,10 +102,20 @@ def export_study(task: Export, out: Path, *, overwrite: bool) -> tuple[int, int,
     for leftover in out.parent.glob(f".{out.name}.*.part"):
         leftover.unlink(missing_ok=True)
     partial = out.with_name(f".{out.name}.{uuid.uuid4().hex}.part")
+    # at most: what does not compress; gzip halves counts and indices at least
+    n_bytes = sum(2 * source.nnz * COUNT_DTYPE.itemsize for source in sources)
+    require_free(out.parent, n_bytes // 2 if task.compress else n_bytes, str(out))
     try:
         with h5py.File(partial, "w") as file:
             shape = _write(file, task, sources, selection.manifest)
         partial.replace(out)
+    except (RuntimeError, OSError) as error:  # HDF5 raises either, with the reason of the system in its words
+        raise InputError(
+            "the file could not be written",
+            where=f"--out {out}",
+            found=" ".join(str(error).split())[:300],
+            todo="make room on the disk, or name another place; then run the same command again",
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return shape
@@ -164,7 +175,7 @@ def _write_counts(
     group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [n_samples, n_genes]})
 
     def dataset(name: str, length: int, dtype: np.dtype) -> h5py.Dataset:
-        chunks = (min(H5_CHUNK_ELEMENTS, max(1, length)),)
+        chunks = (min(H5_CHUNK_ELEMENTS, length),) if length else None
         packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress and length else {}
         return group.create_dataset(name, shape=(length,), dtype=dtype, chunks=chunks, **packed)
 

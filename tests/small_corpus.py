@@ -17,15 +17,16 @@ from curation.corpus import assemble, compose
 from curation.recipe import Recipe
 
 N_AXIS = 400
-# study -> (assay, genes, samples); single cells are sparse, bulk is not
-STUDIES: Mapping[str, tuple[str, int, int]] = {
-    "breast_cancer": ("sc", 240, 400),
-    "gtex": ("bulk", 300, 40),
-    "mine": ("sc", 200, 240),
+# study -> (assay, genes, samples, batches); single cells are sparse, bulk is not; one batch gives no validation rows
+STUDIES: Mapping[str, tuple[str, int, int, int]] = {
+    "breast_cancer": ("sc", 240, 400, 8),
+    "gtex": ("bulk", 300, 40, 8),
+    "mine": ("sc", 200, 240, 8),
+    "single": ("sc", 100, 50, 1),
 }
 RECIPES: Mapping[str, Recipe] = {"plain": Recipe(), "strict": Recipe(min_genes_per_sample=40, min_samples_per_gene=60)}
 MEMBERS = {
-    "all": {"breast_cancer": "plain", "gtex": "plain", "mine": "plain"},
+    "all": {"breast_cancer": "plain", "gtex": "plain", "mine": "plain", "single": "plain"},
     "minus_bulk": {"breast_cancer": "plain", "mine": "plain"},
     "strict": {"breast_cancer": "plain", "gtex": "plain", "mine": "strict"},
 }
@@ -42,11 +43,11 @@ def build_corpus(folder: Path, *, seed: int = 0) -> Path:
     GeneAxis(genes=genes, names=names).write(corpus / "genes.parquet")
     rng = np.random.default_rng(seed)
     reports = {}
-    for study, (assay, n_genes, n_samples) in STUDIES.items():
+    for study, (assay, n_genes, n_samples, n_batches) in STUDIES.items():
         columns = np.sort(rng.choice(N_AXIS, n_genes, replace=False))
         levels = rng.gamma(0.6, 3.0 if assay == "sc" else 300.0, n_genes)
         counts = rng.poisson(levels, (n_samples, n_genes))
-        rows = [f"b{i % 8}-{i}," + ",".join(map(str, row)) for i, row in enumerate(counts.tolist())]
+        rows = [f"b{i % n_batches}-{i}," + ",".join(map(str, row)) for i, row in enumerate(counts.tolist())]
         header = "," + ",".join(ids[i] for i in columns)
         (folder / f"{study}.csv").write_text("\n".join([header, *rows, ""]))
         for recipe in {"plain", *(members.get(study, "plain") for members in MEMBERS.values())}:

@@ -68,7 +68,7 @@ def test_a_corpus_equals_itself_and_its_copy(small_corpus: Path, tmp_path: Path)
     found = diff(small_corpus, tmp_path / "copy")
     assert found["equal"]
     assert found["studies"] == {}
-    assert found["equal_studies"] == ["breast_cancer", "gtex", "mine.plain", "mine.strict"]
+    assert found["equal_studies"] == ["breast_cancer", "gtex", "mine.plain", "mine.strict", "single"]
     code, out, _ = run("diff", small_corpus, tmp_path / "copy", "--exit-code")
     assert code == 0
     assert "equal in content" in out
@@ -127,7 +127,7 @@ def test_samples_that_moved_to_the_other_split_are_counted(small_corpus: Path, t
 
 def test_two_variants_of_one_corpus_differ_in_members_and_reasons(small_corpus: Path) -> None:
     found = diff(f"{small_corpus}:all", f"{small_corpus}:minus_bulk")
-    assert found["studies_only_in_a"] == ["gtex"]
+    assert found["studies_only_in_a"] == ["gtex", "single"]
     assert found["studies"] == {}
     assert found["variants"] is None
     mine = diff(f"{small_corpus}:all", f"{small_corpus}:strict")["studies"]["mine"]

@@ -49,7 +49,13 @@ def test_the_nine_studies_of_table_1_are_those_of_the_sheet() -> None:
 
 def test_samples_non_zeros_and_bytes_are_those_of_the_stores(small_corpus: Path, whole: dict[str, Any]) -> None:
     rows = {(row["study"], row["recipe"]): row for row in whole["studies"]}
-    assert set(rows) == {("breast_cancer", "plain"), ("gtex", "plain"), ("mine", "plain"), ("mine", "strict")}
+    assert set(rows) == {
+        ("breast_cancer", "plain"),
+        ("gtex", "plain"),
+        ("mine", "plain"),
+        ("mine", "strict"),
+        ("single", "plain"),
+    }
     for (study, recipe), row in rows.items():
         entries = [e for e in read_manifest(small_corpus)["stores"] if (e["study"], e["recipe"]) == (study, recipe)]
         for field in ("n_samples", "nnz"):
@@ -72,7 +78,7 @@ def test_studies_of_table_1_are_compared_with_it_and_others_are_not(whole: dict[
     assert rows["gtex"]["table_1"] == {"n_samples": 10_526, "n_genes": 36_695}
     assert rows["gtex"]["difference"] == {"n_samples": 40 - 10_526, "n_genes": 300 - 36_695}
     assert rows["mine"]["table_1"] is None
-    assert whole["table_1"]["other_studies"] == ["mine"]
+    assert whole["table_1"]["other_studies"] == ["mine", "single"]
     assert len(whole["table_1"]["missing_studies"]) == 7
 
 
