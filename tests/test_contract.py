@@ -18,14 +18,16 @@ from curation.axis import ALIAS_COLUMNS, GeneAxis
 from curation.build import Curation, curate_training
 from curation.catalog import Study
 from curation.corpus import FORMAT_VERSION, assemble, compose
-from curation.recipe import Recipe
 from curation.obs_writer import OBS_COLUMNS
+from curation.recipe import Recipe
 from curation.store import VAR_COLUMNS
 from curation.verify import verify_corpus
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / f"corpus-{FORMAT_VERSION}.zip"
-HOW = "if the format was meant to change, run `python -P tests/test_contract.py` and document it in docs/corpus-format.md"
+HOW = (
+    "if the format was meant to change, run `python -P tests/test_contract.py` and document it in docs/corpus-format.md"
+)
 N_AXIS = 12
 # study -> (assay, table columns on the axis, samples)
 STUDIES = {"cells": ("sc", [0, 2, 3, 5, 7, 11], 24), "tissue": ("bulk", [2, 3, 4, 9], 6)}
