@@ -63,37 +63,40 @@ def _rehearse(args: argparse.Namespace) -> None:
     write_rehearsal(rehearsal, args.genes, args.out)
 
 
-def _curation(args: argparse.Namespace) -> Curation:
+def _curation(args: argparse.Namespace) -> tuple[Curation, float]:
+    """Return what to curate, and the wanted share of samples in validation batches."""
+    from curation.allocator import give_back_large_arrays
     from curation.build import Curation
-    from curation.catalog import Study
-    from curation.recipe import Recipe
+    from curation.entries import read_recipe, read_split, read_study
 
-    return Curation(
-        study=Study.from_json(args.study),
-        recipe=Recipe.from_json(args.recipe),
+    give_back_large_arrays()
+    validation_share, seed = read_split(args.split)
+    task = Curation(
+        study=read_study(args.study),
+        recipe=read_recipe(args.recipe),
         recipe_name=args.recipe_name,
         genes=args.genes,
         sources=args.sources,
-        seed=int(json.loads(args.split)["seed"]),
+        seed=seed,
         other_stores=tuple(args.other_stores),
     )
+    return task, validation_share
 
 
 def curate(args: argparse.Namespace) -> None:
     """Write the train and validation store of a study, and its QC report."""
     from curation.build import curate_training
 
-    share = float(json.loads(args.split)["validation_share"])
-    curate_training(
-        _curation(args), train=args.train, validation=args.validation, report=args.report, validation_share=share
-    )
+    task, share = _curation(args)
+    curate_training(task, train=args.train, validation=args.validation, report=args.report, validation_share=share)
 
 
 def curate_evaluation(args: argparse.Namespace) -> None:
     """Write the store of a held-out study, outside any corpus, and its QC report."""
     from curation.build import curate_evaluation as write
 
-    write(_curation(args), evaluation=args.evaluation, report=args.report)
+    task, _ = _curation(args)
+    write(task, evaluation=args.evaluation, report=args.report)
 
 
 def assemble(args: argparse.Namespace) -> None:

@@ -54,8 +54,30 @@ class GeneAxis:
 
     @classmethod
     def read(cls, path: Path) -> GeneAxis:
-        """Read what `write` wrote."""
-        return cls(genes=pl.read_parquet(path), names=pl.read_parquet(names_path(path)))
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        InputError
+            A file is not there, or is no table of the genes step.
+        """
+        frames = []
+        for file, columns in ((path, AXIS_COLUMNS), (names_path(path), ALIAS_COLUMNS)):
+            try:
+                frame = pl.read_parquet(file)
+                found = ", ".join(frame.columns) or "no columns"
+            except (OSError, pl.exceptions.PolarsError) as error:
+                frame, found = pl.DataFrame(), str(error)
+            if not set(columns) <= set(frame.columns):
+                raise InputError(
+                    "the gene axis cannot be read",
+                    where=str(file),
+                    expected=f"a Parquet table with the columns {', '.join(columns)}",
+                    found=found,
+                    todo="run the genes step, which writes genes.parquet and gene_names.parquet (`snakemake` does)",
+                )
+            frames.append(frame)
+        return cls(genes=frames[0], names=frames[1])
 
     def write(self, path: Path) -> None:
         """Write genes.parquet and, beside it, gene_names.parquet; each appears whole or not at all."""

@@ -33,8 +33,8 @@ from curation.study_reader import StudyReader
 ONE_BATCH = "the study has one batch: all its samples are for training, none for validation"
 # Threads that sort and compress, beside one that digests; a store is the same for any number
 THREADS = 2
-# Non-zeros that are sorted in one piece: 500 cells, 6 MB, still in the cache when they are compressed
-PIECE_NNZ = 2**20
+# Non-zeros that are sorted in one piece: 256 cells, 4 MB. With four times as many it took 1.6 times as long a non-zero
+PIECE_NNZ = 2**19
 PIECES_AHEAD = 2
 
 

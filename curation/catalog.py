@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from curation.catalog_check import check_alternatives, check_do_not_use, check_files
+from curation.catalog_check import check_alternatives, check_do_not_use, check_files, check_pattern
 from curation.errors import InputError
 from curation.remote_file import HISTORY_FILES, Annotation, Reference, RemoteFile
 from curation.schema_check import check, load_yaml, nearest, with_defaults
@@ -40,7 +40,7 @@ class ObsSource:
     column : str or None
         A column of the source's own metadata.
     pattern : str or None
-        A regular expression on the sample id; its first group is the value, "" where it does not match.
+        A regular expression that every sample id of the study matches; its first group is the value.
     constant : str or None
         One value for all samples.
     part : bool
@@ -360,6 +360,9 @@ def _check_study(study: Study, *, where: str) -> None:
                     found=path,
                     todo=nearest(path, study.files),
                 )
+    for label, source in study.obs.columns.items():
+        if source.pattern is not None:
+            check_pattern(source.pattern, where=f"{where}.obs.{label}.pattern")
     if study.count_kinds_by_technology and study.obs.technology is None:
         raise InputError(
             "`count_kinds_by_technology` needs to know the technology of each sample",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,22 @@ def check_alternatives(alternatives: Iterable[Mapping[str, Any]], *, where: str)
     for i, other in enumerate(alternatives):
         if "address" in other:
             _check_address(other["address"], where=f"{where}.alternatives[{i}].address")
+
+
+def check_pattern(pattern: str, *, where: str) -> None:
+    """Raise `InputError` for a pattern that gives no value: no regular expression, or one without a group."""
+    try:
+        n_groups, found = re.compile(pattern).groups, f"no group in {pattern}"
+    except re.error as error:
+        n_groups, found = 0, f"{pattern}: {error}"
+    if not n_groups:
+        raise InputError(
+            "this pattern gives no value",
+            where=where,
+            expected="a regular expression whose first group, in parentheses, is the value: ^(TCGA-..-....)",
+            found=found,
+            todo="correct the pattern in the catalogue",
+        )
 
 
 def check_do_not_use(files: Mapping[str, RemoteFile], do_not_use: Iterable[Mapping[str, Any]], *, where: str) -> None:

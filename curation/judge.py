@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from curation.blocks import NO_METADATA
 from curation.counts import INT32_MAX
 from curation.errors import InputError
 from curation.fingerprint import Fingerprints, evident, fingerprints_of, weights_of
@@ -24,6 +25,9 @@ from curation.intake import Intake
 from curation.labels import LabelBook
 from curation.qc import (
     DUPLICATE,
+    NO_BATCH,
+    NO_PHENOPRINT,
+    NOT_CONTROL,
     NOT_IN_EVERY_PART,
     OTHER_STUDY,
     RARE_GENE,
@@ -146,13 +150,7 @@ def judge(
     kept = batches.totals
     n_kept, kept_total = int(kept.samples.sum()), int(kept.counts.sum())
     if not n_kept:
-        raise InputError(
-            "no sample is left",
-            where=f"study {study.name}, recipe {recipe}",
-            expected="at least one sample that passes every filter",
-            found=", ".join(f"{count} {reason}" for reason, count in dropped.items()),
-            todo="lower the recipe's thresholds",
-        )
+        _refuse_nothing_left(reader, recipe, dropped)
     assert tally.total == kept_total + dropped_counts.total(), "every count is kept or dropped under one reason"
     tables = [part.reader.gene_ids for part in reader.parts]
     genes = gene_report(tables, intake.maps, tally.totals)
@@ -276,6 +274,28 @@ def _judge_together(
     return _Together(totals=BatchTotals(samples=samples, nnz=nnz, counts=counts), dropped=dropped)
 
 
+def _refuse_nothing_left(reader: StudyReader, recipe: Recipe, dropped: Mapping[str, int]) -> None:
+    study = reader.study
+    of_filters = {rule.reason for rule in study.filters}
+    advice = {
+        "the recipe's thresholds": any(reason.startswith(("below_", "above_")) for reason in dropped),
+        "`filters` of the study": any(reason in of_filters for reason in dropped),
+        "`obs.batch` of the study": NO_BATCH in dropped,
+        "the files and `obs` of the part, whose ids must be those of the metadata": NO_METADATA in dropped,
+        "`obs.perturbation` and `obs.control_labels` of the study": NOT_CONTROL in dropped,
+        f"the perturbations of {recipe.phenoprints}, which must be the study's": NO_PHENOPRINT in dropped,
+        "`count_kinds` of the recipe": any(reason.startswith("count_kind_") for reason in dropped),
+        "`drop_samples_of` of the recipe": OTHER_STUDY in dropped,
+    }
+    raise InputError(
+        "no sample is left",
+        where=f"study {study.name}",
+        expected="at least one sample that passes every filter",
+        found=", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items())),
+        todo=f"check {'; '.join(what for what, holds in advice.items() if holds)}",
+    )
+
+
 def _no_genes(reader: StudyReader) -> dict[str, int]:
     """Return how many entries of the tables are no genes, by kind."""
     found = Counter[str]()
@@ -309,6 +329,14 @@ def _require_known_genes(
     reader: StudyReader, intake: Intake, recipe: Recipe, mapped_share: float, measured: np.ndarray
 ) -> None:
     study, needed = reader.study, recipe.min_gene_count_share
+    if intake.tally.n_samples and not intake.tally.total:
+        raise InputError(
+            "every count is 0",
+            where=", ".join(part.reader.where for part in reader.parts),
+            expected="counts above 0",
+            found=f"{intake.tally.n_samples:,} samples without any",
+            todo="point the catalogue at the raw count matrix of this study, or fetch the file again",
+        )
     if intake.tally.n_samples and (mapped_share < needed or not measured.any()):
         pairs = [
             pair

@@ -76,7 +76,7 @@ class Plan:
 
     @cached_property
     def screen_pairs(self) -> tuple[tuple[str, str], ...]:
-        """(study, recipe) pairs to find phenoprints in, which no selected variant trains on: outside the corpus; sorted."""
+        """(study, recipe) pairs of screens that no variant trains on, to find phenoprints in: outside the corpus."""
         screens = {(entry.study, entry.recipe) for entry in self.phenoprints.values()}
         return tuple(sorted(screens - set(self.training_pairs)))
 

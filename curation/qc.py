@@ -86,11 +86,18 @@ def read_phenoprints(recipe: Recipe) -> frozenset[str]:
     Raises
     ------
     InputError
-        The table is not there or lacks a column.
+        The table is not there, lacks a column, or holds a p-value that is none, or a perturbation twice.
     """
     if recipe.perturbations != "phenoprint":
         return frozenset()
-    path = Path(str(recipe.phenoprints))
+    if recipe.phenoprints is None:
+        raise InputError(
+            "a phenoprint recipe needs a table of p-values",
+            where="recipe, key phenoprints",
+            expected="the path of a table with the columns perturbation and p_value",
+            todo="name it, or use the recipe without phenoprints (perturbations: all)",
+        )
+    path = Path(recipe.phenoprints)
     if not path.exists():
         raise InputError(
             "the phenoprint table is not there",
@@ -99,7 +106,17 @@ def read_phenoprints(recipe: Recipe) -> frozenset[str]:
             found="nothing",
             todo="compute it from the full screen, or use the recipe without phenoprints (perturbations: all)",
         )
-    table = pl.read_csv(path, separator="\t")
+    try:
+        # as text: perturbations may be numbers, and a p-value that is none is told with its row
+        table = pl.read_csv(path, separator="\t", infer_schema=False).fill_null("")
+    except (pl.exceptions.PolarsError, UnicodeError) as error:
+        raise InputError(
+            "the phenoprint table cannot be read",
+            where=str(path),
+            expected="a TSV with the columns perturbation and p_value",
+            found=str(error).splitlines()[0],
+            todo="write the table again (`python -m txfm consistency` does)",
+        ) from None
     missing = {"perturbation", "p_value"} - set(table.columns)
     if missing:
         raise InputError(
@@ -109,7 +126,26 @@ def read_phenoprints(recipe: Recipe) -> frozenset[str]:
             found=", ".join(table.columns),
             todo="write the table with these columns",
         )
-    return frozenset(table.filter(pl.col("p_value") < recipe.phenoprint_p_max)["perturbation"].to_list())
+    p_values = table["p_value"].cast(pl.Float64, strict=False)
+    # a perturbation of one cell has no p-value, and is in no phenoprint
+    wrong = table.filter((table["p_value"] != "") & ~p_values.is_between(0, 1).fill_null(value=False))
+    if len(wrong):
+        raise InputError(
+            f"{len(wrong)} p-values of the phenoprint table are no numbers from 0 to 1",
+            where=str(path),
+            expected="a number from 0 to 1, or nothing for a perturbation that was not judged",
+            found=", ".join(f"{row['perturbation']}: {row['p_value']}" for row in wrong.head(3).to_dicts()),
+            todo="correct the column p_value",
+        )
+    if repeated := table.filter(table["perturbation"].is_duplicated())["perturbation"].unique().sort().to_list():
+        raise InputError(
+            f"{len(repeated)} perturbations stand twice in the phenoprint table",
+            where=str(path),
+            expected="one row a perturbation",
+            found=", ".join(repeated[:3]),
+            todo="keep one row of each, such as that of the smaller p-value times the number of rows",
+        )
+    return frozenset(table.filter(p_values < recipe.phenoprint_p_max)["perturbation"].to_list())
 
 
 def kind_reasons(technology: np.ndarray, study: Study, recipe: Recipe) -> np.ndarray:

@@ -47,7 +47,7 @@ class Run:
 class SampleSpool:
     """Collects samples with random 64-bit keys, returns them in runs ordered by key: a seeded shuffle of any number.
 
-    The leading bits of the key decide the run. The order of the samples depends on the keys alone, neither on the
+    The size of the key decides the run. The order of the samples depends on the keys alone, neither on the
     block size in which they came nor on the number of runs.
 
     Parameters
@@ -57,30 +57,31 @@ class SampleSpool:
     n_columns : int
     expected_nnz : float
         About how many non-zeros will come; a wrong guess costs memory or files, nothing else.
+
+    Attributes
+    ----------
+    n_runs : int
+        Runs, empty ones included.
     """
 
     def __init__(self, folder: Path, *, n_columns: int, expected_nnz: float) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="samples.", dir=folder))
         self._n_columns = n_columns
         self._index_dtype = np.dtype("<u2") if n_columns <= 2**16 else np.dtype("<i4")
-        self._bits = max(0, int(np.ceil(np.log2(max(1.0, expected_nnz / RUN_NNZ)))))
+        self.n_runs = max(1, int(np.ceil(expected_nnz / RUN_NNZ)))
         self._buffer: dict[tuple[int, str], list[np.ndarray]] = {}
         self._buffered = 0
         self._writer = ThreadPoolExecutor(1)
         self._written: Future[None] | None = None
 
-    @property
-    def n_runs(self) -> int:
-        """Runs, empty ones included."""
-        return 2**self._bits
-
     def append(self, rows: np.ndarray, names: list[bytes], counts: sparse.csr_matrix) -> None:
         """Add samples: `rows` of ROW, whose nnz and name_bytes are filled in here, with names and int32 counts."""
         rows["nnz"] = np.diff(counts.indptr)
         rows["name_bytes"] = [len(name) for name in names]
-        runs = (rows["key"] >> np.uint64(64 - self._bits)).astype(np.int64) if self._bits else np.zeros(len(rows), "i8")
+        # the upper half of a key, as a share of 2^32, times the runs: as many samples a run whatever the number of runs
+        runs = ((rows["key"] >> np.uint64(32)) * np.uint64(self.n_runs) >> np.uint64(32)).astype(np.int64)
         order = np.argsort(runs, kind="stable")
-        rows, runs, counts = rows[order], runs[order], counts[order] if self._bits else counts
+        rows, runs, counts = rows[order], runs[order], counts[order] if self.n_runs > 1 else counts
         indices = counts.indices.astype(self._index_dtype)
         starts = np.flatnonzero(np.diff(runs, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(runs)], strict=True):

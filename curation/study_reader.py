@@ -12,6 +12,7 @@ from curation.blocks import PartReader
 from curation.catalog import Part, Study
 from curation.copies import CopyFinder
 from curation.count_kind import check_count_kind
+from curation.counts import RAW_MATRIX
 from curation.errors import InputError
 from curation.genes import GeneMap, GeneNames
 from curation.labels import wanted_columns
@@ -51,11 +52,20 @@ class StudyReader:
             for part in study.parts:
                 reader = open_part(part, sources=sources, scratch=scratch, columns=frozenset(wanted))
                 stack.enter_context(closing(reader))
+                _require_genes_and_numbers(reader)
                 _require_columns(part, reader, wanted)
                 check_count_kind(reader, study, part.name)
                 genes = self.names.map(reader.gene_ids, study.gene_ids, keep_prefix=study.gene_prefix_keep)
                 parts.append(OpenPart(part=part, reader=reader, genes=genes, copies=CopyFinder(reader.gene_ids)))
             self.parts = parts
+            if not self.n_samples:
+                raise InputError(
+                    "there is no sample in the files of this study",
+                    where=", ".join(part.reader.where for part in parts),
+                    expected="at least one sample",
+                    found="0 samples",
+                    todo="fetch the files again, or correct the study's entry in the catalogue",
+                )
             self._stack = stack.pop_all()
 
     @property
@@ -71,6 +81,28 @@ class StudyReader:
     def close(self) -> None:
         """Close every part."""
         self._stack.close()
+
+
+def _require_genes_and_numbers(reader: PartReader) -> None:
+    """Raise an InputError if the table has no genes, or its values are of no numeric type."""
+    if not reader.gene_ids:
+        left_out = ", ".join(f"{n:,} {kind}" for kind, n in sorted(reader.left_out.items()))
+        raise InputError(
+            "there is no gene in this table",
+            where=reader.where,
+            expected="at least one gene",
+            found=f"0 genes; no genes are {left_out}" if left_out else "0 genes",
+            todo="fetch the file again, or correct the part's entry in the catalogue",
+        )
+    for block in reader.some_blocks(1, 1):
+        if block.counts.dtype.kind not in "iufb":
+            raise InputError(
+                "the values of the matrix are no numbers",
+                where=reader.where,
+                expected="integers or floating-point numbers",
+                found=f"values of type {block.counts.dtype}",
+                todo=RAW_MATRIX,
+            )
 
 
 def _require_columns(part: Part, reader: PartReader, wanted: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """TxFM: a masked autoencoder over gene expression, trained on DiverseRNA.
 
-``txfm.load(folder)`` opens a trained model and ``txfm.open_corpus(...)`` a variant of a corpus. Both are imported on
-first use, so ``import txfm`` itself costs nothing and does not import torch.
+``txfm.load(folder)`` opens a trained model, ``txfm.open_corpus(...)`` a variant of a corpus, ``txfm.as_anndata(...)``
+one of its stores. They are imported on first use: ``import txfm`` itself costs nothing and does not import torch.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from txfm.errors import InputError
 
 if TYPE_CHECKING:
-    from txfm.corpus import open_corpus
+    from txfm.corpus import as_anndata, open_corpus
     from txfm.pretrained import load
 
-__all__ = ["InputError", "load", "open_corpus"]
+__all__ = ["InputError", "as_anndata", "load", "open_corpus"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,8 +20,8 @@ def __getattr__(name: str) -> Any:
         from txfm.pretrained import load
 
         return load
-    if name == "open_corpus":
-        from txfm.corpus import open_corpus
+    if name in ("as_anndata", "open_corpus"):
+        import txfm.corpus
 
-        return open_corpus
+        return getattr(txfm.corpus, name)
     raise AttributeError(f"module 'txfm' has no attribute {name!r}")

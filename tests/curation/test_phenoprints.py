@@ -129,7 +129,7 @@ def test_pca_needs_neither_variant_nor_model(root: Path, config: dict[str, Any])
         ("phenoprints.mine.recipe", "ful", ["unknown recipe 'ful'", "phenoprints.mine.recipe"]),
         ("phenoprints.mine.recipe", "prints", ["already chooses perturbations", "phenoprints.mine.recipe"]),
         ("phenoprints.mine.recipe", "controls", ["already chooses perturbations", "perturbations: controls"]),
-        ("phenoprints.mine.variant", "withot", ["unknown variant 'withot'", "did you mean 'without'?"]),
+        ("phenoprints.mine.variant", "withoutt", ["unknown variant 'withoutt'", "did you mean 'without'?"]),
         (
             "phenoprints.mine.variant",
             "all",
@@ -147,7 +147,7 @@ def test_pca_needs_neither_variant_nor_model(root: Path, config: dict[str, Any])
         ("select.variants", ["all"], ["does not train", "all.small.s0"]),
         ("phenoprints.mine.model", None, ["do not go together", "phenoprints.mine"]),
         ("phenoprints.mine.embedding", "pca", ["do not go together", "phenoprints.mine"]),
-        ("phenoprints.mine.embeding", "pca", ["did you mean 'embedding'?"]),
+        ("phenoprints.mine.embeddinng", "pca", ["did you mean 'embedding'?"]),
     ],
 )
 def test_a_mistake_gets_one_message_with_its_key(

@@ -1,4 +1,13 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from curation.catalog import read_catalog
+from curation.labels import label_samples
 from curation.split import validation_batches
+
+SHEET = Path(__file__).parents[2] / "curation" / "catalog" / "diverserna.yaml"
 
 
 def test_whole_batches_come_as_close_to_the_share_as_they_can() -> None:
@@ -34,3 +43,30 @@ def test_study_and_seed_change_the_draw() -> None:
     sizes = {f"b{i}": 10 for i in range(50)}
     draws = {validation_batches(sizes, study=study, share=0.1, seed=seed) for study in "ab" for seed in (0, 1)}
     assert len(draws) == 4
+
+
+@pytest.mark.parametrize(
+    ("study", "column", "samples", "batches"),
+    [
+        (
+            "tcga",
+            "primary_site",
+            ["TCGA-06-0125-01A-01R-1849-01", "TCGA-06-0125-02A-11R-2005-01", "TCGA-06-0126-01A-01R-1849-01"],
+            ["TCGA-06-0125", "TCGA-06-0125", "TCGA-06-0126"],
+        ),
+        (
+            "gtex",
+            "SMTSD",
+            ["GTEX-1117F-0226-SM-5GZZ7", "GTEX-1117F-0426-SM-5EGHI", "GTEX-111CU-0126-SM-5GZWZ"],
+            ["GTEX-1117F", "GTEX-1117F", "GTEX-111CU"],
+        ),
+    ],
+)
+def test_a_patient_of_tcga_and_a_donor_of_gtex_is_one_batch(
+    study: str, column: str, samples: list[str], batches: list[str]
+) -> None:
+    entry = read_catalog([SHEET]).studies[study]
+    obs = pd.DataFrame({column: "Brain"}, index=samples)
+    labels = label_samples(obs, entry, entry.parts[0].name, where="a file")
+    assert labels["batch"].tolist() == labels["donor"].tolist() == batches
+    assert len(batches[0]) == {"tcga": 12, "gtex": 10}[study]

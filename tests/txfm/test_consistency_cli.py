@@ -168,6 +168,21 @@ def authors_file(path: Path, **changes: Any) -> str:
     return str(path)
 
 
+def test_broken_files_and_a_store_that_is_named_twice_are_refused(
+    stores: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("e.parquet", "e.h5ad"):
+        (tmp_path / name).write_bytes(b"xx")
+        text = refusal(capsys, tmp_path, "--embeddings", str(tmp_path / name), "--controls", "non-targeting")
+        assert f"This is no .{name.split('.')[1]} file" in text
+    np.save(tmp_path / "e.npy", np.zeros((620, 0)))
+    text = refusal(capsys, tmp_path, "--stores", *stores, "--embeddings", str(tmp_path / "e.npy"))
+    assert "found: float64 of shape (620, 0)" in text
+    assert "A store is named twice" in refusal(
+        capsys, tmp_path, "--stores", stores[0], f"{stores[0]}/../{Path(stores[0]).name}"
+    )
+
+
 def test_statistics_of_the_authors_become_the_same_table(tmp_path: Path) -> None:
     table = consistency(tmp_path / "p.tsv", "--authors", authors_file(tmp_path / "bulk.h5ad")).set_index("perturbation")
     assert ["perturbation", *table.columns] == COLUMNS

@@ -151,7 +151,8 @@ def test_an_s3_servers_corpus_gives_the_batches_of_the_folder(
         assert all(same(a, b) for a, b in zip(local, batches(s3_bucket.url, **options), strict=True))
     store = "stores/gtex.plain.train.zarr"
     here, there = as_anndata(small_corpus / store, lazy=False), as_anndata(f"{s3_bucket.url}/{store}")
-    np.testing.assert_array_equal(here.X.toarray(), there[:].to_memory().X.toarray())
+    rows = [7, 3, 20]
+    np.testing.assert_array_equal(here.X[rows].toarray(), there[rows].to_memory().X.toarray())
     with pytest.raises(InputError, match="did you mean 'minus_bulk'"):
         open_corpus(s3_bucket.url, "minus_bulks", "train")
 

@@ -69,7 +69,7 @@ class NpyEmbeddings:
                 self._offset = stream.tell()
         except ValueError as error:
             raise InputError("These embeddings cannot be read", where=str(path), found=str(error)) from error
-        if len(shape) != 2 or by_columns or self._dtype.kind != "f":
+        if len(shape) != 2 or not shape[1] or by_columns or self._dtype.kind != "f":
             raise InputError(
                 "These embeddings cannot be used",
                 where=str(path),

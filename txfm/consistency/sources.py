@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import ArrowInvalid
 
 from txfm.consistency.cells import Cells, NpyEmbeddings, rows_per_block, write_npy
 from txfm.errors import InputError
@@ -37,7 +38,12 @@ def read_parquet(
     """
     if not path.is_file():
         raise InputError("There are no embeddings", where=str(path))
-    file = pq.ParquetFile(path)
+    try:
+        file = pq.ParquetFile(path)
+    except ArrowInvalid as error:
+        raise InputError(
+            "This is no .parquet file", where=str(path), found=str(error), todo="write it again (`txfm embed-corpus`)"
+        ) from error
     names = set(file.schema_arrow.names)
     vectors = [f"e{i}" for i in range(sum(name[:1] == "e" and name[1:].isdecimal() for name in names))]
     wanted = [*LABELS, *(["study"] if study else []), *(vectors or ["e0"])]
@@ -75,7 +81,13 @@ def read_h5ad(path: Path, controls: tuple[str, ...], scratch: Path) -> tuple[Npy
 
     if not path.is_file():
         raise InputError("There are no embeddings", where=str(path))
-    with h5py.File(path, "r") as file:
+    try:
+        opened = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(
+            "This is no .h5ad file", where=str(path), found=str(error), todo="write it again (`txfm embed`)"
+        ) from error
+    with opened as file:
         if f"obsm/{EMBEDDING_KEY}" not in file:
             raise InputError("There are no embeddings in this file", where=str(path), expected=f"obsm/{EMBEDDING_KEY}")
         labels = read_elem(file["obs"])

@@ -34,6 +34,14 @@ class Screen:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        repeated = [path for i, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:i]}]
+        if repeated:
+            raise InputError(
+                "A store is named twice, so that its cells would count twice",
+                where=str(repeated[0]),
+                expected="each store once, such as the train and the validation store",
+                todo="name it once",
+            )
         self.readers = [StoreReader(LocalPlace(path.parent), _entry(path)) for path in paths]
         self.entries = [reader.entry for reader in self.readers]
         owners = sorted({f"{entry.study}.{entry.recipe}" for entry in self.entries})

@@ -125,7 +125,8 @@ class RemotePlace(Place):
     def zarr_group(self) -> zarr.Group:
         from zarr.storage import ObjectStore as ZarrStore
 
-        return zarr.open_group(ZarrStore(self._store, read_only=True), path=self._prefix or None, mode="r")
+        # A store of this folder: anndata opens elements again by their store and their path within it.
+        return zarr.open_group(ZarrStore(_object_store(self.name()), read_only=True), mode="r")
 
     def _key(self, path: str) -> str:
         return "/".join(part for part in (self._prefix, path) if part)
@@ -184,14 +185,18 @@ def place_of(corpus: str | Path) -> Place:
             expected=f"a folder, or an address with {', '.join(REMOTE_SCHEMES)}",
             found=f"{scheme}://",
         )
+    bucket, _, prefix = rest.partition("/")
+    address = f"{scheme}://{bucket}"
+    return RemotePlace(address, _object_store(address), prefix)
+
+
+def _object_store(address: str) -> ObjectStore:
     try:
         from obstore.store import from_url
     except ImportError as error:
         raise InputError(
-            "Remote corpora need the package obstore", where=text, todo='pip install "diverserna[remote]"'
+            "Remote corpora need the package obstore", where=address, todo='pip install "diverserna[remote]"'
         ) from error
-    bucket, _, prefix = rest.partition("/")
-    address = f"{scheme}://{bucket}"
-    if scheme == "http":
-        return RemotePlace(address, from_url(address, client_options={"allow_http": True}), prefix)
-    return RemotePlace(address, from_url(address), prefix)  # AWS_ALLOW_HTTP and the like are the user's affair
+    if address.startswith("http://"):
+        return from_url(address, client_options={"allow_http": True})
+    return from_url(address)  # AWS_ALLOW_HTTP and the like are the user's affair
