@@ -112,19 +112,28 @@ def sample_table(ids: pl.Series | Sequence[str], metadata: Metadata | None, *, w
     ids : Series or sequence of str
         Sample ids in the order of the matrix.
     metadata : Metadata or None
-        In any order, of more samples or fewer; of two rows for one id the first counts.
+        In any order, of more samples or fewer; rows for one id agree in the columns that were asked for.
     where : str
         For messages.
 
     Raises
     ------
     InputError
-        Not one of the samples has metadata.
+        Not one of the samples has metadata, or two rows say different things of one.
     """
     ids = pl.Series(ids, dtype=pl.String)
     if metadata is None:
         return SampleTable(ids, (), pl.DataFrame())
     table = metadata.frame.with_columns(metadata.ids.alias(_ID), pl.lit(value=False).alias(NO_METADATA))
+    table = table.unique(maintain_order=True)
+    if repeated := table.filter(table[_ID].is_duplicated() & table[_ID].is_in(ids.implode()))[_ID].unique().to_list():
+        raise InputError(
+            f"the metadata says different things of {len(repeated):,} samples",
+            where=where,
+            expected="one row a sample, or rows that agree",
+            found=f"two rows or more of {', '.join(sorted(repeated)[:3])}",
+            todo="give each file its own metadata, or split the study into parts whose ids are unique",
+        )
     joined = pl.DataFrame({_ID: ids}).join(
         table.unique(_ID, keep="first", maintain_order=True), on=_ID, how="left", maintain_order="left"
     )

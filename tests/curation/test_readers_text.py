@@ -151,10 +151,17 @@ def with_metadata(tmp_path: Path, table: str) -> dict[str, str]:
 def test_metadata_is_joined_by_sample_id_whatever_its_order(
     tmp_path, open_table: Callable, read_table: Callable
 ) -> None:
-    files = with_metadata(tmp_path, ",condition\ns4,stim\ns1,ctrl\ns3,NA\ns1,other\n")
+    files = with_metadata(tmp_path, ",condition\ns4,stim\ns1,ctrl\ns3,NA\ns1,ctrl\n")
     obs = read_table(open_table(format="gct", files=files))[1]
     assert obs["condition"].tolist() == ["ctrl", "", "", "stim"]
     assert obs[NO_METADATA].tolist() == [False, True, False, False]
+
+
+def test_rows_that_say_different_things_of_one_sample_are_refused(tmp_path, open_table: Callable) -> None:
+    files = with_metadata(tmp_path, ",condition,plate\ns4,stim,1\ns1,ctrl,1\ns1,other,1\nelse,a,1\nelse,b,1\n")
+    with pytest.raises(InputError, match="different things of 1 samples") as caught:
+        open_table(format="gct", files=files)
+    assert "s1" in caught.value.found
 
 
 def test_only_the_columns_asked_for_are_read_and_all_are_named(
