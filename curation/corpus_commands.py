@@ -88,7 +88,7 @@ def register(verb: AddVerb) -> None:
     sub.add_argument(
         "--codec", choices=("lz4", "zstd", "keep"), default="lz4", help="keep copies byte for byte (default lz4)"
     )
-    sub.add_argument("--level", type=int, help="of compression, 1 to 9 (default: lz4 5, zstd 3)")
+    sub.add_argument("--level", type=int, help="of compression, 1 to 9 (default: lz4 5, zstd 2)")
     sub.add_argument("--variant", help="the stores and the manifest of this variant only")
     sub.add_argument("--threads", type=int, help="that compress (default: one a core)")
 

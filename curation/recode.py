@@ -27,14 +27,14 @@ from curation.errors import InputError
 from curation.file_sums import ROOT_METADATA, FileSum, file_sum
 from curation.manifests import MANIFEST, Selection, open_selection, read_json, root_attributes, variant_names
 from curation.obs_digest import table_digest
-from curation.shards import ShardedArray
+from curation.shards import CODEC, ShardedArray
 from curation.sizes import human_size
 from curation.variant_manifest import manifest_digest
 
 CODECS = ("lz4", "zstd", "keep")
 # zstd as the writer of a corpus has it. lz4: level 5 decodes as fast as 1 and is 5% smaller, measured on negative
 # binomial counts of 2,000 genes a cell (1.90 bytes per non-zero; zstd has 1.48).
-DEFAULT_LEVELS = {"lz4": 5, "zstd": 3}
+DEFAULT_LEVELS = {"lz4": 5, "zstd": int(CODEC["clevel"])}
 LEVELS = range(1, 10)
 ARRAYS = ("indptr", "indices", "data")
 # 32 chunks: 16 MB of indices or counts

@@ -27,9 +27,10 @@ from curation.file_sums import FileSum, SummedFile
 CHUNK_ELEMENTS = 131_072
 # 32 Mi elements a shard: 64 to 128 MB before compression, 10^2 files for the full corpus instead of 10^5
 CHUNKS_PER_SHARD = 256
-# zstd, level 3, byte shuffle: plain zstd, Zarr's default, decodes 1.5 to 2.6x slower and is larger
-CODEC = {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}
-ENCODER = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
+# zstd with byte shuffle: plain zstd, Zarr's default, decodes 1.5 to 2.6x slower and larger. Level 2 encodes 2.6 times
+# as fast as level 3 (10 against 25 ns a non-zero), decodes as fast, and takes 4% more (1.43 against 1.38 bytes)
+CODEC = {"cname": "zstd", "clevel": 2, "shuffle": "shuffle"}
+ENCODER = Blosc(cname="zstd", clevel=2, shuffle=Blosc.SHUFFLE)
 # Chunks that wait for their compression; each holds up to half a megabyte
 WAITING_CHUNKS = 16
 # Marks a chunk of a shard's index that is not there: all its elements are 0

@@ -98,7 +98,7 @@ def test_a_variant_has_its_own_totals_vocabulary_and_held_out_studies(
 def test_the_text_has_a_row_a_study_the_total_and_the_comparison(small_corpus: Path) -> None:
     code, out, err = run("info", small_corpus)
     assert (code, err) == (0, "")
-    assert "codec blosc zstd 3, crc32c" in out
+    assert "codec blosc zstd 2, crc32c" in out
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert any(line.startswith("gtex plain bulk reads 30 10 ") for line in lines)
     assert any(line.startswith("gtex 10,526 40 -10,486 36,695 300 -36,395") for line in lines)

@@ -56,7 +56,7 @@ def write_sharded(group: zarr.Group, name: str, values: np.ndarray, chunk: int =
         dtype=values.dtype,
         chunks=(chunk,),
         shards=(chunk * chunks_per_shard,),
-        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
+        compressors=[BloscCodec(cname="zstd", clevel=2, shuffle="shuffle"), Crc32cCodec()],
     )
     array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
     array[:] = values
