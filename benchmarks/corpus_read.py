@@ -285,7 +285,15 @@ def take_turns(chosen: list[Runner], args: argparse.Namespace) -> dict[str, dict
                         print(
                             f"{runner.title}: {taken.resident_share:.0%} was still in the page cache", file=sys.stderr
                         )
-        print(f"round {number + 1} of {args.rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+        so_far = ", ".join(
+            f"{title} "
+            + " / ".join(f"{statistics.median(p.rate for p in passes):,.0f}" for passes in states.values() if passes)
+            for title, states in found.items()
+        )
+        load = os.getloadavg()[0]
+        print(
+            f"round {number + 1} of {args.rounds}, load {load:.1f}; cold / warm: {so_far}", file=sys.stderr, flush=True
+        )
     return found
 
 
