@@ -1,6 +1,6 @@
 """The corpus reader beside other readers on the same data, beside its ceilings, and beside a real full shuffle.
 
-    python benchmarks/corpus_read.py [read] [--profiles sc bulk] [--rounds 5] [--readers ours annbatch decode gather csr_rows]
+    python benchmarks/corpus_read.py [read] [--profiles sc bulk] [--rounds 5] [--readers ours annbatch decode ...]
     python benchmarks/corpus_read.py tune [--profiles sc bulk]
     python benchmarks/corpus_read.py shuffle [--seeds 5] [--batch-sizes 256 1024] [--with-annbatch]
     python benchmarks/corpus_read.py scale --corpus CORPUS --variant VARIANT
