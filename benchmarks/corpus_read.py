@@ -1,6 +1,6 @@
 """The corpus reader beside other readers on the same data, beside its ceilings, and beside a real full shuffle.
 
-    python benchmarks/corpus_read.py [read] [--profiles sc bulk] [--rounds 5] [--readers ours annbatch decode gather]
+    python benchmarks/corpus_read.py [read] [--profiles sc bulk] [--rounds 5] [--readers ours annbatch decode ...]
     python benchmarks/corpus_read.py tune [--profiles sc bulk]
     python benchmarks/corpus_read.py shuffle [--seeds 5] [--batch-sizes 256 1024] [--with-annbatch]
     python benchmarks/corpus_read.py scale --corpus CORPUS --variant VARIANT
@@ -20,7 +20,7 @@ read     Each reader passes once over a profile in batches of 1,024, cold and wa
            ann_collection  anndata's AnnCollection on that file, which AnnLoader calls
            random_rows     anndata's sparse_dataset on our store, row by row
            parquet         Hugging Face datasets on parquet of lists, shuffle buffer of 10,000
-           decode, gather  ceilings, on one and two threads: see corpus_reading/ceilings.py
+           decode, gather, csr_rows  ceilings, on one and two threads: see corpus_reading/ceilings.py
          Competitors need Python 3.12: --venv is used as it is, or made from a Python 3.12 that is found (left out if
          there is none). --also NAME=FOLDER measures the txfm of another checkout as well.
 tune     annbatch at several chunk_size and preload_nchunks.
@@ -58,7 +58,8 @@ BATCH_SIZE = 1_024
 REQUIREMENTS = ("annbatch[zarrs]==0.3.1", "h5py", "scdataset==0.3.0", "datasets==5.2.0")
 # Best of `tune` on this machine: (chunk_size, preload_nchunks)
 ANNBATCH = {"sc": (512, 32), "bulk": (16, 64), "mixed": (512, 32)}
-DEFAULT_READERS = ("ours", "annbatch", "decode", "gather")
+CEILINGS = ("decode", "gather", "csr_rows")
+DEFAULT_READERS = ("ours", "annbatch", *CEILINGS)
 SLOW = ("scdataset", "ann_collection", "random_rows", "parquet")
 TUNED = {
     "sc": ((64, 256), (128, 128), (256, 64), (512, 16), (512, 32), (512, 64), (1_024, 16), (2_048, 8)),
@@ -233,7 +234,7 @@ def runners(
     titles = {"annbatch": f"annbatch {chunk_size}x{preload}"}
     chosen = []
     for name in names:
-        if name in ("decode", "gather"):
+        if name in CEILINGS:
             chosen += [
                 Runner(
                     title=f"{name} alone, {n} thread{'s' * (n > 1)}",
@@ -285,7 +286,15 @@ def take_turns(chosen: list[Runner], args: argparse.Namespace) -> dict[str, dict
                         print(
                             f"{runner.title}: {taken.resident_share:.0%} was still in the page cache", file=sys.stderr
                         )
-        print(f"round {number + 1} of {args.rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+        so_far = ", ".join(
+            f"{title} "
+            + " / ".join(f"{statistics.median(p.rate for p in passes):,.0f}" for passes in states.values() if passes)
+            for title, states in found.items()
+        )
+        load = os.getloadavg()[0]
+        print(
+            f"round {number + 1} of {args.rounds}, load {load:.1f}; cold / warm: {so_far}", file=sys.stderr, flush=True
+        )
     return found
 
 
@@ -327,12 +336,16 @@ def print_bars(found: dict[str, dict[str, list[Pass]]], profile: str) -> None:
     def per_cpu(title: str) -> float:
         return statistics.median(taken.n_samples / taken.cpu_s for taken in found[title]["warm"])
 
-    bounds = [
-        1 / (1 / decode + 1 / gather)
-        for decode, gather in zip(
-            rates("decode alone, 2 threads", "warm"), rates("gather alone, 2 threads", "warm"), strict=True
-        )
-    ]
+    bounds = {
+        name: [
+            1 / (1 / decode + 1 / gather)
+            for decode, gather in zip(
+                rates("decode alone, 2 threads", "warm"), rates(f"{name} alone, 2 threads", "warm"), strict=True
+            )
+        ]
+        for name in ("gather", "csr_rows")
+        if f"{name} alone, 2 threads" in found and "decode alone, 2 threads" in found
+    }
     floor = {"sc": 50_000, "bulk": 3_000}[profile]
     for title in (title for title in found if title.startswith("ours")):
         for rival in (title for title in found if title.startswith("annbatch")):
@@ -344,14 +357,14 @@ def print_bars(found: dict[str, dict[str, list[Pass]]], profile: str) -> None:
                 f"{title}: {spread(ratios['cold'], '.2f')}x {rival} cold, {spread(ratios['warm'], '.2f')}x warm, "
                 f"{per_cpu(title) / per_cpu(rival):.2f}x in CPU seconds (bar 1.5, aim 2)"
             )
-        if bounds:
+        for name, bound in bounds.items():
             share = {
-                state: spread([rate / bound for rate, bound in zip(rates(title, state), bounds, strict=True)], ".0%")
+                state: spread([rate / its for rate, its in zip(rates(title, state), bound, strict=True)], ".0%")
                 for state in ("cold", "warm")
             }
             print(
-                f"{title}: {share['cold']} cold, {share['warm']} warm, of decode + gather on two cores, "
-                f"{statistics.median(bounds):,.0f}/s (bar 70%)"
+                f"{title}: {share['cold']} cold, {share['warm']} warm, of decode + {name} on two cores, "
+                f"{statistics.median(bound):,.0f}/s (bar 70%)"
             )
         first = spread([taken.first_batch_s for taken in found[title]["cold"]], ".2f")
         print(
@@ -528,7 +541,7 @@ def main() -> None:
     verbs = parser.add_subparsers()
     sub = verbs.add_parser("read", parents=[common])
     sub.add_argument("--profiles", nargs="+", choices=("sc", "bulk"), default=["sc", "bulk"])
-    sub.add_argument("--readers", nargs="+", choices=("ours", "annbatch", *SLOW, "decode", "gather"))
+    sub.add_argument("--readers", nargs="+", choices=("ours", "annbatch", *SLOW, *CEILINGS))
     sub.add_argument("--also", type=named_folder, nargs="+", metavar="NAME=FOLDER", default=[])
     sub.add_argument("--json", type=Path, help="where all single figures go")
     sub.set_defaults(run=read)
