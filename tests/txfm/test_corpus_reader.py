@@ -97,6 +97,7 @@ def test_stream_resumes_in_mid_epoch_without_reading_again(  # type: ignore[no-u
     for _ in range(n_before):
         next(stream)
     state = json.loads(json.dumps(interrupted.state_dict()))
+    stream.close()  # type: ignore[attr-defined]
     n_read = 0
     read_rows = StoreReader.read_rows
 
@@ -120,16 +121,25 @@ def test_state_of_another_stream_is_refused(tiny_corpus) -> None:  # type: ignor
         open_tiny(tiny_corpus).load_state_dict(state)
 
 
-def test_cache_keeps_what_came_first_and_stays_below_its_limit(tiny_corpus, small_blocks) -> None:  # type: ignore[no-untyped-def]
-    corpus = open_tiny(tiny_corpus, memory_bytes=9000)
-    epochs = []
-    for _ in range(2):
-        for _ in corpus:
-            assert corpus._cache.held_bytes == sum(block.nbytes for block in corpus._cache._blocks.values())
-        epochs.append(dict(corpus._cache._blocks))
-    assert 0 < corpus._cache.held_bytes <= 9000
-    assert epochs[0].keys() == epochs[1].keys()
-    assert all(epochs[0][key] is epochs[1][key] for key in epochs[0])
+@pytest.mark.parametrize(("memory_bytes", "kept"), [(10**9, True), (9000, False), (0, False)])
+def test_a_split_is_kept_in_memory_as_a_whole_or_not_at_all(  # type: ignore[no-untyped-def]
+    tiny_corpus, small_blocks, memory_bytes: int, kept: bool
+) -> None:
+    corpus = open_tiny(tiny_corpus, memory_bytes=memory_bytes)
+    list(corpus)
+    first = dict(corpus._cache._blocks)
+    list(corpus)
+    assert sum(map(len, first.values())) == (132 if kept else 0)
+    assert all(corpus._cache._blocks[key] is block for key, block in first.items())
+    assert corpus._cache.held_bytes == sum(block.nbytes for block in first.values()) <= memory_bytes
+
+
+def test_a_capped_vocabulary_counts_only_its_own_genes_for_the_memory(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
+    nonzeros = sum((tiny_corpus.counts[study, "train"] > 0).sum() for study in ("alpha", "beta", "gamma"))
+    corpus = open_tiny(tiny_corpus, max_genes=10, memory_bytes=9 * int(nonzeros) - 1)
+    list(corpus)
+    assert corpus._cache.held_bytes > 0
+    assert open_tiny(tiny_corpus, memory_bytes=9 * int(nonzeros) - 1)._cache.memory_bytes == 0
 
 
 def test_training_never_opens_a_validation_store(write_corpus, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -281,7 +281,9 @@ def test_columns_outside_the_axis_are_damage(write_corpus: Any, write_sharded_ar
     columns[5] = 60
     del group["indices"]
     write_sharded_array(group, "indices", columns)
-    with pytest.raises(DamagedStoreError, match=r"(?s)alpha\.plain\.train\.zarr/X/indices.*out of bounds"):
+    with pytest.raises(
+        DamagedStoreError, match=r"(?s)alpha\.plain\.train\.zarr/X/indices.*column 60 of an axis of 60 genes"
+    ):
         batch_ids(open_tiny(corpus))
 
 

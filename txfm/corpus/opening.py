@@ -80,8 +80,8 @@ def open_corpus(
     threads : int, optional
         That decode and gather; None = the processors that this process may use, at most 4, or 16 for a remote corpus.
     memory_bytes : int
-        Limit of the cache of decoded blocks, which saves decoding from the second epoch on. Blocks in work take up to
-        0.5 GB besides.
+        A split that takes no more than this is kept decoded in memory, which saves the work from the second epoch on;
+        of a larger one nothing is kept. Blocks in work take up to 0.5 GB besides.
     cache : path, optional
         Folder for chunks of a remote corpus; they are proven by their checksums at every use.
     cache_bytes : int
@@ -136,6 +136,7 @@ def open_corpus(
             todo="use a corpus built with the same gene annotation as the model's, or embed the stores as .zarr input",
         )
     genes = GeneMap(vocabulary.axis_positions, len(var))
+    cut_studies = frozenset(study for study, mask in masks.items() if not genes.holds(mask))
     readers = [reader for reader in readers if reader.entry.n_samples > 0]
     if threads is None:
         threads = REMOTE_THREADS if place.remote else min(MOST_THREADS, len(os.sched_getaffinity(0)))
@@ -145,7 +146,10 @@ def open_corpus(
         vocabulary,
         np.stack([masks[study][vocabulary.axis_positions] for study in manifest.studies]),
         genes=genes,
-        cut_studies=frozenset(study for study, mask in masks.items() if not genes.holds(mask)),
+        cut_studies=cut_studies,
+        n_decoded=sum(
+            _decoded_nonzeros(reader, vocabulary, cut=reader.entry.study in cut_studies) for reader in readers
+        ),
         shares=None if shares is None else _store_shares(shares, readers),
         options=StreamOptions(
             batch_size=batch_size,
@@ -159,6 +163,11 @@ def open_corpus(
             samples_per_epoch=samples_per_epoch,
         ),
     )
+
+
+def _decoded_nonzeros(reader: StoreReader, vocabulary: Vocabulary, *, cut: bool) -> int:
+    """Non-zeros of a store on the genes of the vocabulary."""
+    return int(reader.var["n_detected"].to_numpy()[vocabulary.axis_positions].sum()) if cut else reader.entry.nnz
 
 
 def _masks(manifest: Variant, readers: Sequence[StoreReader]) -> dict[str, np.ndarray]:

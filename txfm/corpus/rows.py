@@ -73,16 +73,18 @@ def gather(blocks: list[tuple[CsrRows, Piece]], n_samples: int) -> CsrRows:
     for block, piece in blocks:
         starts, stops = block.indptr[piece.rows], block.indptr[piece.rows + 1]
         lengths[piece.places + 1] = stops - starts
-        columns, values = block.positions, block.counts
+        columns, numbers = block.positions, block.counts
         for place, start, stop in zip(piece.places.tolist(), starts.tolist(), stops.tolist(), strict=True):
             positions[place] = columns[start:stop]
-            counts[place] = values[start:stop]
+            counts[place] = numbers[start:stop]
     indptr = np.cumsum(lengths)
-    out = [BUFFERS.empty(int(indptr[-1]), np.dtype(np.int32)) for _ in range(2)]
+    narrow = BUFFERS.empty(int(indptr[-1]), blocks[0][0].positions.dtype if blocks else np.dtype(np.int32))
+    wide, values = (BUFFERS.empty(len(narrow), np.dtype(np.int32)) for _ in range(2))
     if n_samples:
-        np.concatenate(positions, out=out[0], casting="unsafe")
-        np.concatenate(counts, out=out[1], casting="unsafe")
-    return CsrRows(indptr, *out)
+        np.concatenate(positions, out=narrow, casting="unsafe")
+        np.concatenate(counts, out=values, casting="unsafe")
+    wide[:] = narrow  # apart from the concatenation: each slice would be widened by itself
+    return CsrRows(indptr, wide, values)
 
 
 _NOTHING = np.empty(0, dtype=np.int32)

@@ -33,6 +33,8 @@ BLOCKS_PER_WINDOW = 2
 # Decoded blocks that wait or are in use, of all stores together; each store has up to two windows
 BUFFER_BYTES = 2**29
 BYTES_PER_NONZERO = 6
+# In the cache: positions of up to four bytes, counts, a chunk's remainder at each end of a block
+DECODED_BYTES = 9
 # Batches planned before they are put together, so that their blocks are decoded meanwhile
 BATCHES_AHEAD = 4
 
@@ -80,6 +82,7 @@ class Corpus:
         *,
         genes: GeneMap,
         cut_studies: frozenset[str],
+        n_decoded: int,
         shares: np.ndarray | None,
         options: StreamOptions,
     ) -> None:
@@ -105,7 +108,9 @@ class Corpus:
                 found=f"{self._n_drawn} samples",
                 todo="use a smaller batch size, or drop_last=False",
             )
-        self._cache = BlockCache(options.memory_bytes)
+        # A part of a corpus in memory saves little, and memory that is touched for the first time is slow
+        fits = n_decoded * DECODED_BYTES <= options.memory_bytes
+        self._cache = BlockCache(options.memory_bytes if fits else 0)
         self._epoch = 0
         self._next_batch = 0
 
@@ -193,25 +198,26 @@ class Corpus:
         wanted = range(first_batch, self.n_batches, every)
         if not wanted:
             return
-        pool = ThreadPoolExecutor(self.options.threads, thread_name_prefix="txfm-corpus")
+        decoders = ThreadPoolExecutor(self.options.threads, thread_name_prefix="txfm-corpus-decode")
+        gatherer = ThreadPoolExecutor(1, thread_name_prefix="txfm-corpus-gather")
         try:
-            plan = self._plan(pool, first_batch)
+            plan = self._plan(decoders, first_batch)
             planned: deque[BatchPlan] = deque()
             started: deque[Future[Batch]] = deque()
             for number in range(first_batch, self.n_batches):
                 batch = plan.batch(number)
                 if number in wanted:
                     planned.append(batch)
-                # Threads take tasks in their order, and blocks are asked for before the batch that waits for them.
                 if len(planned) > BATCHES_AHEAD:
-                    started.append(pool.submit(self._assemble, planned.popleft()))
+                    started.append(gatherer.submit(self._assemble, planned.popleft()))
                 if len(started) > 2 * self.options.threads:
                     yield started.popleft().result()
-            started.extend(pool.submit(self._assemble, batch) for batch in planned)
+            started.extend(gatherer.submit(self._assemble, batch) for batch in planned)
             while started:
                 yield started.popleft().result()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for pool in (decoders, gatherer):
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def _identity(self) -> dict[str, Any]:
         options = self.options
