@@ -57,12 +57,12 @@ PARTS = ROOT / "benchmarks" / "corpus_reading"
 BATCH_SIZE = 1_024
 REQUIREMENTS = ("annbatch[zarrs]==0.3.1", "h5py", "scdataset==0.3.0", "datasets==5.2.0")
 # Best of `tune` on this machine: (chunk_size, preload_nchunks)
-ANNBATCH = {"sc": (512, 32), "bulk": (64, 16), "mixed": (512, 32)}
+ANNBATCH = {"sc": (512, 16), "bulk": (64, 16), "mixed": (512, 16)}
 CEILINGS = ("decode", "gather", "csr_rows")
 DEFAULT_READERS = ("ours", "annbatch", *CEILINGS)
 SLOW = ("scdataset", "ann_collection", "random_rows", "parquet")
 TUNED = {
-    "sc": ((64, 256), (128, 128), (256, 64), (512, 16), (512, 32), (512, 64), (1_024, 16), (2_048, 8)),
+    "sc": ((64, 256), (128, 128), (256, 32), (256, 64), (512, 8), (512, 16), (512, 32), (512, 64), (1_024, 16)),
     "bulk": ((4, 256), (8, 128), (16, 64), (32, 32), (32, 64), (64, 16), (64, 32), (128, 8), (256, 4)),
 }
 
