@@ -57,8 +57,10 @@ def embed_corpus(model: PretrainedModel, corpus: Path, variant: str, out: Path) 
         )
         obs = stream.obs(["sample_id", *COLUMNS])
         encoders = [DenseEncoder(model, np.flatnonzero(row)) for row in stream.measured]
-        for index, batch in enumerate(stream):
-            samples = obs.slice(index * CHUNK_ROWS, len(batch))
+        first = 0
+        for batch in stream:
+            samples = obs.slice(first, len(batch))
+            first += len(batch)
             assert samples["sample_id"].to_list() == batch.sample_ids
             counts = _dense_counts(batch, len(model.vocabulary))
             vectors = _embeddings(counts, batch.study_index, encoders)

@@ -111,7 +111,9 @@ def write_store(folder: Path, study: str, split: str, counts: np.ndarray) -> dic
         "n_samples": n_samples,
     }
     entry["digest"] = f"digest-{study}-{split}"
-    group.attrs.update({**entry, "recipe": "plain", "encoding-type": "anndata", "encoding-version": "0.1.0"})
+    group.attrs.update(
+        {**entry, "nnz": int(matrix.nnz), "recipe": "plain", "encoding-type": "anndata", "encoding-version": "0.1.0"}
+    )
     entry |= {
         "path": f"stores/{path.name}",
         "recipe": "plain",

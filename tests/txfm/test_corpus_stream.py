@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 
 import txfm.corpus.stream
 from txfm.corpus import Batch, as_anndata, open_corpus
-from txfm.corpus.sharded_array import DamagedStoreError, ShardedArray
+from txfm.corpus.sharded_array import ShardedArray
 from txfm.corpus.store import StoreReader
+from txfm.corpus.store_files import DamagedStoreError
 from txfm.corpus.torch_dataset import CorpusDataset
 from txfm.errors import InputError
 
@@ -90,14 +91,14 @@ def test_ranks_see_every_sample_once_in_as_many_batches(tiny_corpus: Any, world:
 
 
 def test_a_state_goes_on_with_another_number_of_ranks(tiny_corpus: Any) -> None:
-    whole = batch_ids(open_tiny(tiny_corpus, batch_size=12))
-    first = open_tiny(tiny_corpus, batch_size=6, world=2, rank=1)
+    whole = batch_ids(open_tiny(tiny_corpus, batch_size=18))  # 132 samples: the last two batches are short
+    first = open_tiny(tiny_corpus, batch_size=9, world=2, rank=1)
     stream = iter(first)
     for _ in range(4):
         next(stream)
     state = json.loads(json.dumps(first.state_dict()))
     for world in (1, 3):
-        ranks = [open_tiny(tiny_corpus, batch_size=12 // world, world=world, rank=rank) for rank in range(world)]
+        ranks = [open_tiny(tiny_corpus, batch_size=18 // world, world=world, rank=rank) for rank in range(world)]
         rest = []
         for corpus in ranks:
             corpus.load_state_dict(state)
@@ -105,7 +106,30 @@ def test_a_state_goes_on_with_another_number_of_ranks(tiny_corpus: Any) -> None:
         together = [sorted(chain.from_iterable(parts)) for parts in zip(*rest, strict=True)]
         assert together == [sorted(batch) for batch in whole[4:]]
     with pytest.raises(InputError, match="another stream"):
-        open_tiny(tiny_corpus, batch_size=6, world=1).load_state_dict(state)
+        open_tiny(tiny_corpus, batch_size=9, world=1).load_state_dict(state)
+
+
+@pytest.mark.parametrize("other", [{"max_genes": 20}, {"split": "validation"}, {"seed": 4}, {"drop_last": True}])
+def test_a_state_of_another_vocabulary_split_or_order_is_refused(tiny_corpus: Any, other: dict[str, Any]) -> None:
+    state = open_tiny(tiny_corpus).state_dict()
+    with pytest.raises(InputError, match="another stream"):
+        open_tiny(tiny_corpus, **other).load_state_dict(state)
+
+
+@pytest.mark.parametrize("change", [{"next_batch": 9}, {"next_batch": -1}, {"epoch": -1}, {"epoch": None}])
+def test_a_state_that_names_no_batch_is_refused(tiny_corpus: Any, change: dict[str, Any]) -> None:
+    corpus = open_tiny(tiny_corpus)
+    with pytest.raises(InputError, match="names no batch"):
+        corpus.load_state_dict(corpus.state_dict() | change)
+
+
+def test_two_iterators_of_one_corpus_do_not_move_each_other(tiny_corpus: Any) -> None:
+    corpus, expected = open_tiny(tiny_corpus), batch_ids(open_tiny(tiny_corpus))
+    first = iter(corpus)
+    begun = [next(first).sample_ids for _ in range(3)]
+    assert batch_ids(corpus) == expected[3:]
+    assert begun + [batch.sample_ids for batch in first] == expected
+    assert len(batch_ids(corpus)) == len(expected), "the next epoch is whole"
 
 
 def test_shares_by_study_and_by_assay_are_met(tiny_corpus: Any) -> None:
@@ -146,6 +170,10 @@ def test_with_shares_no_sample_of_a_study_comes_twice_before_all_have_come(tiny_
         {"shares": {"sc": 1, "bulk": 1}, "samples_per_epoch": 0},
         {"rank": 2, "world": 2},
         {"rank": -1},
+        {"world": 0},
+        {"seed": -1},
+        {"max_genes": 0},
+        {"split": "validation", "shares": {"omega": 1}},
     ],
 )
 def test_options_that_do_not_fit_are_refused(tiny_corpus: Any, options: dict[str, Any]) -> None:
@@ -247,6 +275,44 @@ def test_a_store_opens_as_anndata(tiny_corpus: Any, lazy: bool) -> None:
         assert (adata.X + adata.X).sum() == 2 * counts.sum(), "SciPy computes with it without a warning"
     with pytest.raises(InputError, match="no such store"):
         as_anndata(tiny_corpus.folder / "stores" / "delta.zarr")
+
+
+def test_an_empty_split_has_a_table_without_rows_and_with_the_columns(write_corpus: Any, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path, validation=False)
+    held_out = open_tiny(corpus, "validation")
+    assert (held_out.n_samples, list(held_out)) == (0, [])
+    assert held_out.obs().schema == open_tiny(corpus).obs().schema
+
+
+def test_a_column_that_one_store_lacks_is_null_there(write_corpus: Any, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path)
+    path = tmp_path / "stores" / "alpha.plain.train.zarr" / "obs" / "zarr.json"
+    path.write_text(path.read_text().replace('"donor",', "").replace('"donor"', '"removed"'))
+    frame = open_tiny(corpus).obs(["donor", "study"])
+    assert frame.height == 132
+    assert frame.filter(pl.col("donor").is_null())["study"].unique().to_list() == ["alpha"]
+
+
+def test_a_forked_process_reads_even_if_a_thread_of_its_parent_held_the_memorys_lock(tiny_corpus: Any) -> None:
+    import multiprocessing
+
+    from txfm.corpus.buffers import BUFFERS
+
+    with BUFFERS._lock:
+        child = multiprocessing.get_context("fork").Process(target=batch_ids, args=(open_tiny(tiny_corpus),))
+        child.start()
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def test_free_memory_stays_below_its_limit() -> None:
+    from txfm.corpus.buffers import BufferPool
+
+    pool = BufferPool(most_free_bytes=4_000_000)
+    held = [pool.empty(1_000_000, np.dtype(np.uint8)) for _ in range(10)]
+    del held
+    assert 0 < pool.free_bytes <= 4_000_000
+    assert sum(map(len, pool._free)) == pool.free_bytes
 
 
 def damaged(write_corpus: Any, folder: Path, file: str, change: Any) -> Any:

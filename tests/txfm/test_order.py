@@ -64,20 +64,32 @@ def test_shares_are_met_and_a_share_of_zero_is_never_drawn() -> None:
     assert share[1] == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 40_000))
 
 
+@pytest.mark.parametrize("per_rank", [2, 3, 4])
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
 @pytest.mark.parametrize("n_samples", [24, 25, 31, 48, 47, 49, 1000])
-def test_every_rank_has_as_many_batches_and_a_sample_of_each(n_samples: int, world: int) -> None:
-    bounds = batch_bounds(n_samples, 4 * world, world, drop_last=False)
+def test_every_rank_has_as_many_batches_and_a_sample_of_each(n_samples: int, world: int, per_rank: int) -> None:
+    bounds = batch_bounds(n_samples, per_rank * world, world, drop_last=False)
     assert (bounds[0], bounds[-1]) == (0, n_samples)
     sizes = np.diff(bounds)
-    assert (sizes[:-2] == 4 * world).all()
-    assert sizes.max() <= 4 * world
+    assert (sizes[:-2] == per_rank * world).all()
+    assert sizes.max() <= per_rank * world
     assert min(len(range(rank, size, world)) for rank in range(world) for size in sizes) >= 1
 
 
-def test_too_few_samples_for_the_ranks_are_refused_and_a_short_batch_can_be_left_out() -> None:
+@pytest.mark.parametrize("n_samples", [132, 560, 561, 565, 1000])
+def test_batches_of_all_ranks_do_not_depend_on_their_number(n_samples: int) -> None:
+    alone = batch_bounds(n_samples, 24, 1, drop_last=False).tolist()
+    for world in (2, 3, 4, 6, 8, 12):
+        assert batch_bounds(n_samples, 24, world, drop_last=False).tolist() == alone
+
+
+def test_what_would_leave_a_rank_without_a_sample_is_refused_and_a_short_batch_can_be_left_out() -> None:
     with pytest.raises(InputError, match="fewer samples than ranks"):
         batch_bounds(3, 16, 4, drop_last=False)
+    with pytest.raises(InputError, match="a multiple of 4 samples"):
+        batch_bounds(33, 4, 4, drop_last=False)
+    assert np.diff(batch_bounds(32, 4, 4, drop_last=False)).tolist() == [4] * 8
+    assert batch_bounds(33, 4, 4, drop_last=True).tolist() == list(range(0, 33, 4))
     assert batch_bounds(33, 16, 4, drop_last=True).tolist() == [0, 16, 32]
     assert batch_bounds(0, 16, 4, drop_last=False).tolist() == [0]
 

@@ -15,7 +15,7 @@ import pytest
 
 from curation.__main__ import main
 from txfm.corpus import Batch, as_anndata, open_corpus
-from txfm.corpus.sharded_array import DamagedStoreError
+from txfm.corpus.store_files import DamagedStoreError
 from txfm.errors import InputError
 
 

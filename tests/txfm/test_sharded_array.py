@@ -10,7 +10,8 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 
 from txfm.corpus.places import LocalPlace
-from txfm.corpus.sharded_array import DamagedStoreError, Layout, ShardedArray
+from txfm.corpus.sharded_array import Layout, ShardedArray
+from txfm.corpus.store_files import DamagedStoreError
 
 DTYPES = (np.uint16, np.int32, np.int64)
 

@@ -8,6 +8,7 @@ import anndata
 import numpy as np
 
 from txfm.corpus.places import place_of
+from txfm.corpus.store_files import StoreFiles, root_attributes
 from txfm.errors import InputError
 
 
@@ -30,17 +31,23 @@ def as_anndata(store: str | Path, *, lazy: bool = True) -> anndata.AnnData:
     Raises
     ------
     InputError
-        There is no such store.
+        There is no such store, or a file of it is not the one that was written. Of X on disk only the sizes are
+        compared here; its chunks have checksums of their own, which Zarr's library proves when it reads them.
     """
     place = place_of(store)
     try:
-        place.read("zarr.json")
+        root = place.read("zarr.json")
     except FileNotFoundError:
         raise InputError(
             "There is no such store", where=place.name(), expected="a folder NAME.zarr of a corpus"
         ) from None
+    files = StoreFiles(place, root_attributes(place, root).get("files", {}))
+    for element in ("obs", "var", "uns", *(() if lazy else ("X",))):
+        files.prove(element)
+    files.prove_sizes("X")
     group = place.zarr_group()
-    parts = {name: anndata.io.read_elem(group[name]) for name in ("obs", "var", "uns")}
+    parts = {name: anndata.io.read_elem(group[name]) for name in ("obs", "var")}
+    parts["uns"] = {"curation": anndata.io.read_elem(group["uns/curation"])}  # by name: web servers list nothing
     if lazy:
         return anndata.AnnData(X=anndata.io.sparse_dataset(group["X"]), **parts)
     counts = anndata.io.read_elem(group["X"])

@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 
 from txfm.corpus.places import read_file_range
+from txfm.errors import InputError
 
 # Of the local disk, unless the caller says otherwise
 DEFAULT_CACHE_BYTES = 200 * 10**9
@@ -29,7 +30,12 @@ class ChunkCache:
 
     def __init__(self, folder: Path, limit_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._folder, self._limit_bytes = folder, limit_bytes
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                "The cache of chunks cannot be used", where=str(folder), expected="a folder", found=str(error)
+            ) from error
         self._held_bytes = sum(path.stat().st_blocks * 512 for path in folder.iterdir())
         self._lock = Lock()
 
@@ -42,13 +48,16 @@ class ChunkCache:
         return found if len(found) == length else None
 
     def write(self, shard: str, start: int, content: np.ndarray) -> None:
-        """Keep bytes whose checksums were proven."""
+        """Keep bytes whose checksums were proven; a disk that takes no more ends the keeping, not the reading."""
         with self._lock:
             if self._held_bytes + len(content) > self._limit_bytes:
                 return
             self._held_bytes += len(content)
-        handle = os.open(self._folder / shard, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            os.pwrite(handle, content.data, start)
-        finally:
-            os.close(handle)
+            handle = os.open(self._folder / shard, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(handle, content.data, start)
+            finally:
+                os.close(handle)
+        except OSError:
+            self._limit_bytes = 0

@@ -50,10 +50,12 @@ class GeneMap:
         Raises
         ------
         IndexError
-            A column lies outside the axis.
+            A column lies outside the axis, or, with ``drops=False``, outside the vocabulary.
         """
         positions = self._take(rows.positions)
         if not drops:
+            if len(positions) and int(positions.max()) >= self._absent:
+                raise IndexError("an entry at a gene that the study did not measure")
             return CsrRows(rows.indptr, positions, rows.counts)
         known = positions != self._absent
         before = np.zeros(len(known) + 1, dtype=np.int64)

@@ -13,7 +13,7 @@ from txfm.corpus.gene_map import GeneMap
 from txfm.corpus.places import place_of
 from txfm.corpus.store import StoreReader
 from txfm.corpus.stream import Corpus, StreamOptions
-from txfm.corpus.variant import Variant, read_variant
+from txfm.corpus.variant import SPLITS, Variant, read_variant
 from txfm.errors import InputError
 from txfm.vocabulary import Vocabulary
 
@@ -99,12 +99,15 @@ def open_corpus(
         See `read_variant` and `StoreReader`; also an unknown split, a batch size below 1, shares that do not fit, or a
         variant without training samples.
     """
-    if split not in ("train", "validation"):
-        raise InputError("There is no such split", expected="train or validation", found=split)
+    if split not in SPLITS:
+        raise InputError("There is no such split", expected=" or ".join(SPLITS), found=split)
     if batch_size < 1:
         raise InputError("The batch size cannot be used", expected="1 sample or more", found=str(batch_size))
     if not 0 <= rank < world:
-        raise InputError("There is no such rank", expected=f"0 to {world - 1}", found=str(rank))
+        raise InputError("There is no such rank", expected="0 <= rank < world", found=f"rank {rank}, world {world}")
+    for name, number, least in (("seed", seed, 0), ("max_genes", max_genes, 1)):
+        if number is not None and number < least:
+            raise InputError(f"This {name} cannot be used", expected=f"{least} or more", found=str(number))
     if samples_per_epoch is not None and (shares is None or samples_per_epoch < 1):
         raise InputError(
             "samples_per_epoch cannot be used",
@@ -127,8 +130,10 @@ def open_corpus(
     var = gene_readers[0].var
     if vocabulary is None:
         vocabulary = _variant_vocabulary(gene_readers, masks, max_genes)
-    if any(len(mask) != len(var) for mask in masks.values()) or (
-        tuple(var.index[vocabulary.axis_positions]) != vocabulary.ensembl_ids
+    if (
+        any(len(mask) != len(var) for mask in masks.values())
+        or (len(vocabulary) > 0 and vocabulary.axis_positions[-1] >= len(var))
+        or (tuple(var.index[vocabulary.axis_positions]) != vocabulary.ensembl_ids)
     ):
         raise InputError(
             "The stores are not on the gene axis of the vocabulary",
@@ -137,7 +142,6 @@ def open_corpus(
         )
     genes = GeneMap(vocabulary.axis_positions, len(var))
     cut_studies = frozenset(study for study, mask in masks.items() if not genes.holds(mask))
-    readers = [reader for reader in readers if reader.entry.n_samples > 0]
     if threads is None:
         threads = REMOTE_THREADS if place.remote else min(MOST_THREADS, len(os.sched_getaffinity(0)))
     return Corpus(
@@ -150,7 +154,8 @@ def open_corpus(
         n_decoded=sum(
             _decoded_nonzeros(reader, vocabulary, cut=reader.entry.study in cut_studies) for reader in readers
         ),
-        shares=None if shares is None else _store_shares(shares, readers),
+        shares=None if shares is None else _store_shares(shares, [r for r in readers if r.entry.n_samples]),
+        split=split,
         options=StreamOptions(
             batch_size=batch_size,
             seed=seed,
@@ -202,6 +207,10 @@ def _store_shares(shares: Mapping[str, float], readers: Sequence[StoreReader]) -
     by_study = {reader.entry.study for reader in readers}
     by_assay = {reader.entry.assay for reader in readers}
     names = {name: float(share) for name, share in shares.items()}
+    if not readers:
+        raise InputError(
+            "Without samples there are no shares", found="a split without samples", todo="leave shares out"
+        )
     if set(names) not in (by_study, by_assay) or not sum(names.values()) > 0 or min(names.values()) < 0:
         raise InputError(
             "The shares do not fit the samples of this split",

@@ -40,13 +40,13 @@ def weighted_sequence(shares: np.ndarray, n_samples: int, *, seed: int, epoch: i
 def batch_bounds(n_samples: int, global_batch: int, world: int, *, drop_last: bool) -> np.ndarray:
     """Where each batch of all ranks together begins and ends, int64 (n_batches + 1,).
 
-    Every rank has at least one sample of every batch: if the last batch has fewer samples than ranks, the one before
-    gives some away.
+    All batches are full but the last two, which share what is left evenly. So the bounds depend on the size of the
+    batch of all ranks alone, and with two samples a rank or more, every rank has a sample of every batch.
 
     Raises
     ------
     InputError
-        There are fewer samples than ranks.
+        There are fewer samples than ranks, or one sample a rank and a remainder.
     """
     if drop_last:
         return np.arange(n_samples // global_batch + 1, dtype=np.int64) * global_batch
@@ -56,8 +56,15 @@ def batch_bounds(n_samples: int, global_batch: int, world: int, *, drop_last: bo
         )
     bounds = np.arange(-(-n_samples // global_batch) + 1, dtype=np.int64) * global_batch
     bounds[-1] = n_samples
-    if len(bounds) > 2 and bounds[-1] - bounds[-2] < world:
-        bounds[-2] = n_samples - world
+    if len(bounds) > 2:
+        bounds[-2] = bounds[-3] + -(-(n_samples - bounds[-3]) // 2)
+    if world > 1 and global_batch == world and n_samples % world:
+        raise InputError(
+            "With one sample a rank and a remainder, some ranks would have none of the last batches",
+            expected=f"a multiple of {world} samples",
+            found=f"{n_samples} samples",
+            todo="use a batch size of 2 or more, or drop_last=True",
+        )
     return bounds
 
 

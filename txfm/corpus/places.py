@@ -114,11 +114,11 @@ class RemotePlace(Place):
         return self._asked(path, lambda obstore, key: int(obstore.head(self._store, key)["size"]))
 
     def names(self, folder: str) -> list[str]:
-        from obstore.exceptions import BaseError
-
+        if self._address.startswith("http"):  # web servers have no list
+            return []
         try:
             found = self._asked(folder, lambda obstore, key: obstore.list_with_delimiter(self._store, key))
-        except (InputError, BaseError, FileNotFoundError):  # web servers have no list
+        except (InputError, FileNotFoundError):
             return []
         return sorted(PurePosixPath(item["path"]).name for item in found["objects"])
 
@@ -197,6 +197,16 @@ def _object_store(address: str) -> ObjectStore:
         raise InputError(
             "Remote corpora need the package obstore", where=address, todo='pip install "diverserna[remote]"'
         ) from error
-    if address.startswith("http://"):
-        return from_url(address, client_options={"allow_http": True})
-    return from_url(address)  # AWS_ALLOW_HTTP and the like are the user's affair
+    from obstore.exceptions import BaseError
+
+    try:
+        if address.startswith("http://"):
+            return from_url(address, client_options={"allow_http": True})
+        return from_url(address)  # AWS_ALLOW_HTTP and the like are the user's affair
+    except (BaseError, ValueError) as error:
+        raise InputError(
+            "This address cannot be used",
+            where=address,
+            found=" ".join(str(error).split()),
+            todo="check it, and the variables that such an address needs (AWS_*, GOOGLE_*, AZURE_*)",
+        ) from error

@@ -34,7 +34,7 @@ def read_samples(readers: Sequence[StoreReader], columns: Sequence[str] | None) 
             found=", ".join(wanted),
         )
     frames = [_frame(reader, wanted) for reader in readers]
-    return pl.concat(frames, how="diagonal").select(wanted) if frames else pl.DataFrame(schema=wanted)
+    return pl.concat(frames, how="vertical_relaxed") if frames else pl.DataFrame(schema=wanted)
 
 
 def _frame(reader: StoreReader, wanted: list[str]) -> pl.DataFrame:
@@ -47,6 +47,8 @@ def _frame(reader: StoreReader, wanted: list[str]) -> pl.DataFrame:
             series.append(pl.repeat(reader.entry.split, reader.entry.n_samples, eager=True).alias(name))
         elif name in own:
             series.append(_series(name, reader.obs_columns(name)[name]))
+        else:
+            series.append(pl.Series(name, [None] * reader.entry.n_samples))
     return pl.DataFrame(series)
 
 

@@ -8,7 +8,7 @@ the caller leaves that to Zarr.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -20,7 +20,7 @@ from numcodecs import blosc
 from txfm.corpus.buffers import BUFFERS
 from txfm.corpus.chunk_cache import ChunkCache
 from txfm.corpus.places import Place
-from txfm.errors import InputError
+from txfm.corpus.store_files import DamagedStoreError
 
 CRC_BYTES = 4
 # Of a chunk that is not in its shard: all its elements are 0
@@ -31,19 +31,6 @@ BLOSC_HEADER = struct.Struct(
 DTYPES = {"uint16": "<u2", "int32": "<i4", "int64": "<i8"}
 LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 CRC32C = {"name": "crc32c"}
-
-
-class DamagedStoreError(InputError):
-    """Bytes of a store are not those that were written."""
-
-    def __init__(self, shard: str, found: str, *, expected: str = "the bytes that were written") -> None:
-        super().__init__(
-            "A store is damaged",
-            where=shard,
-            expected=expected,
-            found=found,
-            todo="copy or build this store again; python -m curation verify CORPUS lists everything that is damaged",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +119,7 @@ class ShardedArray:
         path: str,
         layout: Layout,
         *,
-        files: dict[str, dict[str, Any]],
+        files: Mapping[str, Mapping[str, Any]],
         cache: ChunkCache | None = None,
     ) -> None:
         self.layout = layout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import cached_property
 from typing import Any
@@ -16,9 +15,13 @@ from txfm.corpus.chunk_cache import ChunkCache
 from txfm.corpus.gene_map import GeneMap
 from txfm.corpus.places import Place
 from txfm.corpus.rows import CsrRows
-from txfm.corpus.sharded_array import DamagedStoreError, Layout, ShardedArray
+from txfm.corpus.sharded_array import Layout, ShardedArray
+from txfm.corpus.store_files import DamagedStoreError, StoreFiles, root_attributes
 from txfm.corpus.variant import StoreEntry
 from txfm.errors import InputError
+
+# What a store and its entry in the manifest both say
+IDENTITY = ("digest", "study", "recipe", "split", "assay", "n_samples", "nnz")
 
 
 class StoreReader:
@@ -37,7 +40,7 @@ class StoreReader:
     Raises
     ------
     InputError
-        The store is missing, or its digest, study or split is not what the manifest says.
+        The store is missing, or its digest, size or names are not what the manifest says.
     """
 
     def __init__(
@@ -46,9 +49,14 @@ class StoreReader:
         self.entry = entry
         self.place = place.below(entry.path)
         self._cache, self._plain = cache, plain
-        root = self._read("zarr.json")
-        self.attributes = self._attributes(root)
-        for name in ("digest", "study", "split"):
+        try:
+            root = self.place.read("zarr.json")
+        except FileNotFoundError:
+            raise InputError(
+                "A store of the variant is missing", where=self.place.name(), todo="build the corpus again"
+            ) from None
+        self.attributes = root_attributes(self.place, root)
+        for name in IDENTITY:
             found, expected = self.attributes.get(name), getattr(entry, name)
             if found != expected:
                 raise InputError(
@@ -58,49 +66,9 @@ class StoreReader:
                     found=str(found),
                     todo="the store was changed after the variant was composed: build the variant again",
                 )
+        self.files = StoreFiles(self.place, self.attributes.get("files", {}))
         if entry.zarr_json_sha256 is not None:
-            self._agree("zarr.json", root, entry.zarr_json_sha256)
-
-    def _read(self, path: str) -> bytes:
-        """A whole file of the store."""
-        try:
-            return self.place.read(path)
-        except FileNotFoundError:
-            if path == "zarr.json":
-                raise InputError(
-                    "A store of the variant is missing", where=self.place.name(), todo="build the corpus again"
-                ) from None
-            raise DamagedStoreError(self.place.name(path), "no such file", expected="a file of this store") from None
-
-    def _attributes(self, root: bytes) -> dict[str, Any]:
-        try:
-            attributes = json.loads(root)["attributes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedStoreError(self.place.name("zarr.json"), str(error)) from error
-        if not isinstance(attributes, dict) or not isinstance(attributes.get("files", {}), dict):
-            raise DamagedStoreError(self.place.name("zarr.json"), "no attributes of a store")
-        return attributes
-
-    def _agree(self, path: str, content: bytes, sha256: str) -> None:
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise DamagedStoreError(
-                self.place.name(path), "a file with another sha256", expected=f"the file with sha256 {sha256}"
-            )
-
-    def _prove(self, element: str) -> None:
-        """Compare the files of an element with their sums; a store of a format before 1.0 has none."""
-        for path, listed in self._files.items():
-            if path.startswith(f"{element}/") and path not in self._proven:
-                self._agree(path, self._read(path), listed["sha256"])
-                self._proven.add(path)
-
-    @property
-    def _files(self) -> dict[str, dict[str, Any]]:
-        return self.attributes.get("files", {})
-
-    @cached_property
-    def _proven(self) -> set[str]:
-        return set()
+            self.files.compare("zarr.json", root, entry.zarr_json_sha256)
 
     @cached_property
     def indptr(self) -> np.ndarray:
@@ -138,16 +106,16 @@ class StoreReader:
     @cached_property
     def sample_ids(self) -> np.ndarray:
         """Sample ids in row order; a compact string array."""
-        return np.asarray(self._zarr_array(f"obs/{self._obs_attributes['_index']}")[:])
+        return np.asarray(self._plain_array(f"obs/{self._obs_attributes['_index']}")[:])
 
     @cached_property
     def _obs_attributes(self) -> dict[str, Any]:
-        return json.loads(self._read("obs/zarr.json"))["attributes"]
+        return json.loads(self.files.read("obs/zarr.json"))["attributes"]
 
     @cached_property
     def measured(self) -> np.ndarray:
         """Which genes of the axis the study measured, bool (n_axis,), from the store itself."""
-        return np.asarray(self._zarr_array("var/measured")[:], dtype=bool)
+        return np.asarray(self._plain_array("var/measured")[:], dtype=bool)
 
     def read_rows(self, start: int, stop: int, genes: GeneMap | None, *, drops: bool = True) -> CsrRows:
         """Read a contiguous block of rows.
@@ -181,7 +149,10 @@ class StoreReader:
             if stop > array.layout.length:
                 raise IndexError(f"{array.layout.length:,} elements, not {stop:,}")
             return array.read(start, stop)
-        found = np.asarray(array[start:stop])
+        try:
+            found = np.asarray(array[start:stop])
+        except (ValueError, RuntimeError) as error:
+            raise DamagedStoreError(self.place.name(path), str(error)) from error
         if len(found) != stop - start:
             raise IndexError(f"{start + len(found):,} elements, not {stop:,}")
         return found
@@ -195,13 +166,13 @@ class StoreReader:
         """An array of X without Zarr's library; None if that was asked for, or its layout is another one."""
         if self._plain:
             return None
-        metadata = self._read(f"{path}/zarr.json")
-        if listed := self._files.get(f"{path}/zarr.json"):
-            self._agree(f"{path}/zarr.json", metadata, listed["sha256"])
-        layout = Layout.parse(json.loads(metadata))
+        try:
+            layout = Layout.parse(json.loads(self.files.read(f"{path}/zarr.json")))
+        except json.JSONDecodeError as error:
+            raise DamagedStoreError(self.place.name(f"{path}/zarr.json"), str(error)) from error
         if layout is None:
             return None
-        return ShardedArray(self.place, path, layout, files=self._files, cache=self._cache)
+        return ShardedArray(self.place, path, layout, files=self.files.listed, cache=self._cache)
 
     @cached_property
     def _arrays(self) -> dict[str, ShardedArray | zarr.Array]:
@@ -212,14 +183,12 @@ class StoreReader:
         return self.place.zarr_group()
 
     def _plain_array(self, path: str) -> zarr.Array:
+        """An array as Zarr's library opens it, proven first: it takes a file that is missing for zeros."""
+        self.files.prove(path)
         array = self._group[path]
         assert isinstance(array, zarr.Array)
         return array
 
-    def _zarr_array(self, path: str) -> zarr.Array:
-        self._prove(path)
-        return self._plain_array(path)
-
     def _element(self, path: str) -> Any:
-        self._prove(path)
+        self.files.prove(path)
         return anndata.io.read_elem(self._group[path])

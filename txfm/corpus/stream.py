@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.vocabulary import Vocabulary
 
+# Of the way in which samples are ordered: a state of another version does not go on
+ORDER_VERSION = 1
 # Stores keep 131,072 non-zeros a chunk. A block of 16 chunks' size, some 1,000 cells, touches 17: 6% decoded in vain
 BLOCK_NONZEROS = 2**21
 LEAST_BLOCK_NONZEROS = 2**18
@@ -83,6 +86,7 @@ class Corpus:
         genes: GeneMap,
         cut_studies: frozenset[str],
         n_decoded: int,
+        split: str,
         shares: np.ndarray | None,
         options: StreamOptions,
     ) -> None:
@@ -92,7 +96,12 @@ class Corpus:
         self.measured = measured
         self.options = options
         self.n_samples = sum(reader.entry.n_samples for reader in readers)
+        self._tables = list(readers)
+        readers = [reader for reader in readers if reader.entry.n_samples]
         self._readers = list(readers)
+        self._split = split
+        positions = np.ascontiguousarray(vocabulary.axis_positions, dtype="<i8")
+        self._vocabulary_digest = hashlib.sha256(positions.tobytes()).hexdigest()[:16]
         self._genes, self._cut_studies, self._shares = genes, cut_studies, shares
         self._study_of_store = np.array([self.studies.index(r.entry.study) for r in readers], dtype=np.int64)
         n_drawn = self.n_samples if options.samples_per_epoch is None else options.samples_per_epoch
@@ -125,17 +134,19 @@ class Corpus:
         return self.options.seed
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.batches(self._next_batch):
-            self._next_batch += 1
-            if self._next_batch == self.n_batches:
-                self._epoch, self._next_batch = self._epoch + 1, 0
+        epoch, first = self._epoch, self._next_batch
+        for number, batch in enumerate(self.batches(first), start=first + 1):
+            # Of this iterator alone: another one over the same corpus does not move it
+            self._epoch, self._next_batch = (epoch, number) if number < self.n_batches else (epoch + 1, 0)
             yield batch
 
     def __len__(self) -> int:
         return self.n_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch."""
+        """Go to the start of an epoch, 0 or later."""
+        if epoch < 0:
+            raise InputError("There is no such epoch", expected="0 or later", found=str(epoch))
         self._epoch, self._next_batch = epoch, 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -158,7 +169,14 @@ class Corpus:
             raise InputError(
                 "The reader's state belongs to another stream", expected=str(self._identity()), found=str(found)
             )
-        self._epoch, self._next_batch = int(state["epoch"]), int(state["next_batch"])
+        epoch, number = state.get("epoch"), state.get("next_batch")
+        if not (isinstance(epoch, int) and isinstance(number, int) and epoch >= 0 and 0 <= number < self.n_batches):
+            raise InputError(
+                "The reader's state names no batch",
+                expected=f"an epoch, and a batch below {self.n_batches}",
+                found=f"epoch {epoch}, batch {number}",
+            )
+        self._epoch, self._next_batch = epoch, number
 
     def obs(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """The samples of the split in store order (the order of ``shuffle=False``); no count is read.
@@ -173,7 +191,7 @@ class Corpus:
         polars.DataFrame
             `sample_id`, the columns of the stores, `split`. A column that only some stores have is null in the others.
         """
-        return read_samples(self._readers, columns)
+        return read_samples(self._tables, columns)
 
     def samples_by_study(self) -> dict[str, int]:
         """Number of samples of this split per study."""
@@ -222,7 +240,10 @@ class Corpus:
     def _identity(self) -> dict[str, Any]:
         options = self.options
         return {
+            "order": [ORDER_VERSION, BLOCK_NONZEROS, LEAST_BLOCK_NONZEROS, BLOCKS_PER_WINDOW, BUFFER_BYTES],
             "variant_digest": self.variant.digest,
+            "split": self._split,
+            "vocabulary": self._vocabulary_digest,
             "n_samples": self.n_samples,
             "global_batch_size": options.batch_size * options.world,
             "seed": options.seed,

@@ -2,6 +2,7 @@
 
 import base64
 import difflib
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from txfm.errors import InputError
 # Minor versions add what a reader may ignore; before 1.0 each was a format of its own
 SUPPORTED_MAJOR = "1"
 SUPPORTED_BEFORE = ("0.1", "0.2")
+SPLITS = ("train", "validation")
+ASSAYS = ("sc", "bulk")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +105,17 @@ def read_variant(corpus: Place, name: str) -> Variant:
         )
     try:
         overview = _read_object(corpus, "corpus.json")
-    except FileNotFoundError:
+    except FileNotFoundError:  # a model that finds phenoprints is trained before there is one
         overview = {}
     try:
         held_out = set(manifest.get("held_out", []))
-        sums = {store["path"]: store.get("zarr_json_sha256") for store in overview.get("stores", [])}
+        # By path and digest: of another build's store nothing is known here
+        sums = {(store["path"], store["digest"]): store.get("zarr_json_sha256") for store in overview.get("stores", [])}
         stores = tuple(_store_entry(corpus.name(path), entry, held_out, sums) for entry in manifest["stores"])
         stated_name, digest = manifest["name"], manifest["digest"]
         measured = _masks(manifest) if "measured" in manifest else None
+        if measured is not None:
+            _check_sums(corpus.name(path), manifest, stores, measured)
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, zlib.error) as error:
@@ -122,6 +128,40 @@ def read_variant(corpus: Place, name: str) -> Variant:
         stores=stores,
         measured=measured,
     )
+
+
+def _check_sums(
+    path: str, manifest: Mapping[str, Any], stores: tuple[StoreEntry, ...], measured: Mapping[str, np.ndarray]
+) -> None:
+    """Compare what a manifest says twice (docs/corpus-format.md): its digest, totals, vocabulary and studies."""
+    axis = manifest["gene_axis"]["sha256"]
+    content = json.dumps({"axis": axis} | {store.path: store.digest for store in stores}, sort_keys=True)
+    positions = np.flatnonzero(np.any(list(measured.values()), axis=0)).tolist()
+    found = {
+        "digest": hashlib.sha256(content.encode()).hexdigest(),
+        "studies": {store.study: store.recipe for store in stores},
+        "measured": sorted(measured),
+        "vocabulary": hashlib.sha256("\n".join(map(str, positions)).encode()).hexdigest(),
+        "totals": {
+            split: {
+                field: sum(getattr(store, field) for store in stores if store.split == split)
+                for field in ("n_samples", "nnz")
+            }
+            for split in SPLITS
+        },
+    }
+    stated = {
+        "digest": manifest["digest"],
+        "studies": manifest["studies"],
+        "measured": sorted(manifest["studies"]),
+        "vocabulary": manifest["vocabulary"]["axis_positions_sha256"],
+        "totals": {
+            split: {field: manifest["totals"][split][field] for field in ("n_samples", "nnz")} for split in SPLITS
+        },
+    }
+    wrong = [name for name in found if found[name] != stated[name]]
+    if wrong:
+        raise _damaged(path, f"its {' and its '.join(wrong)} do not fit its list of stores")
 
 
 def _masks(manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -158,7 +198,7 @@ def _damaged(path: str, found: str) -> InputError:
 
 
 def _store_entry(
-    manifest_path: str, entry: dict[str, Any], held_out: set[str], sums: Mapping[str, str | None]
+    manifest_path: str, entry: dict[str, Any], held_out: set[str], sums: Mapping[tuple[str, str], str | None]
 ) -> StoreEntry:
     relative = PurePosixPath(entry["path"])
     if len(relative.parts) != 2 or relative.parts[0] != "stores" or relative.parts[1] == "..":
@@ -177,6 +217,8 @@ def _store_entry(
             found=entry["study"],
             todo="take it out of the variant's studies, or out of the evaluation",
         )
+    if entry["split"] not in SPLITS or entry["assay"] not in ASSAYS:
+        raise _damaged(manifest_path, f"split {entry['split']!r}, assay {entry['assay']!r} of {entry['path']}")
     return StoreEntry(
         path=str(relative),
         study=entry["study"],
@@ -187,5 +229,5 @@ def _store_entry(
         n_samples=int(entry["n_samples"]),
         nnz=int(entry["nnz"]),
         digest=entry["digest"],
-        zarr_json_sha256=sums.get(entry["path"]),
+        zarr_json_sha256=sums.get((entry["path"], entry["digest"])),
     )
