@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+# Times the wanted share: 5% may become 7.5%
+MOST_ABOVE = 1.5
+
 
 def validation_batches(sizes: Mapping[str, int], *, study: str, share: float, seed: int) -> frozenset[str]:
     """Choose whole batches for validation, as close to a share of the samples as they allow.
 
     Batches are taken in the order of a hash of (seed, study, batch), each one only if it brings the total closer to
-    the target, so a batch's turn does not depend on the other batches or on how many of its samples a filter left. A
-    study with two batches or more always gives one to validation and keeps one for training; where none is small
-    enough, that is the smallest. A study with one batch gives all to training.
+    the target and not above one and a half times of it: a batch that is too large for that is passed over for smaller
+    ones. So a batch's turn does not depend on the other batches or on how many of its samples a filter left; whether
+    the last ones are taken may. A study with two batches or more always gives one to validation and keeps one for
+    training; where none is small enough, that is the smallest. A study with one batch gives all to training.
 
     Parameters
     ----------
@@ -37,7 +41,8 @@ def validation_batches(sizes: Mapping[str, int], *, study: str, share: float, se
     chosen: list[str] = []
     total = 0
     for batch in batches:
-        closer = abs(total + sizes[batch] - target) < abs(total - target)
+        with_it = total + sizes[batch]
+        closer = abs(with_it - target) < abs(total - target) and with_it <= MOST_ABOVE * target
         if closer and len(chosen) < len(batches) - 1:
             chosen.append(batch)
             total += sizes[batch]

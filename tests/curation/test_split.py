@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,6 +14,26 @@ SHEET = Path(__file__).parents[2] / "curation" / "catalog" / "diverserna.yaml"
 def test_whole_batches_come_as_close_to_the_share_as_they_can() -> None:
     sizes = {f"b{i}": 10 for i in range(100)}
     assert len(validation_batches(sizes, study="s", share=0.1, seed=0)) == 10
+
+
+@pytest.mark.parametrize("study", [f"s{i}" for i in range(40)])
+def test_a_batch_that_is_too_large_is_passed_over_for_one_that_fits(study: str) -> None:
+    sizes = {"a": 130, "b": 70, "d": 20} | {f"large{i}": 130 for i in range(6)}
+    held = validation_batches(sizes, study=study, share=0.07, seed=0)
+    assert 0.04 <= sum(sizes[batch] for batch in held) / sum(sizes.values()) <= 0.1
+
+
+def test_most_batches_stay_where_they_are_when_a_filter_takes_a_fifth_of_some() -> None:
+    changed = 0
+    for draw in range(200):
+        rng = np.random.default_rng(draw)
+        sizes = {f"b{i}": 100 for i in range(40)}
+        before = validation_batches(sizes, study="s", share=0.05, seed=draw)
+        after = validation_batches(
+            {batch: int(size * rng.uniform(0.8, 1)) for batch, size in sizes.items()}, study="s", share=0.05, seed=draw
+        )
+        changed += len(before ^ after)
+    assert changed / (200 * 40) < 0.02
 
 
 def test_one_batch_is_all_for_training() -> None:
