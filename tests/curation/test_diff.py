@@ -172,3 +172,19 @@ def test_ids_are_compared_chunk_by_chunk(small_corpus: Path, monkeypatch: pytest
     count, first = ids_not_among(stores, id_hashes(stores[1:]), 3)
     assert count == zarr.open_array(stores[0] / "obs" / "sample_id").shape[0]
     assert first == [str(name) for name in zarr.open_array(stores[0] / "obs" / "sample_id")[:3].tolist()]
+
+
+@pytest.mark.parametrize("file", ["var/measured/c/0", "obs/sample_id/c/0", "uns/curation/zarr.json", "zarr.json"])
+def test_a_damaged_file_that_is_read_is_named(small_corpus: Path, tmp_path: Path, file: str) -> None:
+    def change(root: zarr.Group) -> dict[str, str]:
+        return {"obs": "0" * 64, "var": "0" * 64}
+
+    corpus = edited(small_corpus, tmp_path / "edited", "gtex.plain.train.zarr", change)
+    path = corpus / "stores" / "gtex.plain.train.zarr" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    code, _, err = run("diff", small_corpus, corpus)
+    assert code == 2
+    assert "stores/gtex.plain.train.zarr" in err
+    assert file in err
