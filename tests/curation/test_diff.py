@@ -17,6 +17,7 @@ import zarr
 from small_corpus import build_corpus
 
 from curation.digest import combined_digest
+from curation.file_sums import file_sum, sums_below
 from curation.sample_ids import id_hashes, ids_not_among
 
 ROOT = Path(__file__).parents[2]
@@ -52,12 +53,15 @@ def edited(corpus: Path, target: Path, store: str, change: Callable[[zarr.Group]
     shutil.copytree(corpus, target, symlinks=True)
     root = zarr.open_group(target / "stores" / store, mode="r+")
     digests = dict(root.attrs["digests"]) | change(root)
-    root.attrs.update({"digests": digests, "digest": combined_digest(digests)})
+    files = sums_below(target / "stores" / store, {})
+    root.attrs.update({"digests": digests, "digest": combined_digest(digests), "files": files})
     for path in (target / "corpus.json", *(target / "variants").glob("*.json")):
         manifest = json.loads(path.read_text())
         for entry in manifest["stores"]:
             if entry["path"] == f"stores/{store}":
                 entry["digest"] = combined_digest(digests)
+                if path.name == "corpus.json":
+                    entry["zarr_json_sha256"] = file_sum(target / "stores" / store / "zarr.json")["sha256"]
                 manifest["digest"] = "0" * 64
         path.write_text(json.dumps(manifest))
     return target
