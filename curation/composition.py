@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from curation.checked_store import decoding
 from curation.file_sums import ROOT_METADATA, files_below
 from curation.manifests import Selection, read_json, root_attributes
 from curation.sizes import human_size
@@ -121,13 +122,20 @@ def _bytes_on_disk(folder: Path, entry: Mapping[str, Any]) -> int:
     own = (store / ROOT_METADATA).stat().st_size
     if sums is None:  # a store of a format before 1.0 does not say
         return own + sum((store / path).stat().st_size for path in files_below(store))
-    return own + sum(int(known["bytes"]) for known in sums.values())
+    with decoding(folder, entry, ROOT_METADATA):
+        return own + sum(int(known["bytes"]) for known in sums.values())
 
 
 def _codec(folder: Path, entry: Mapping[str, Any]) -> str:
     """Return how the chunks of a store's counts are compressed, in words."""
     path = folder / entry["path"] / "X" / "data" / ROOT_METADATA
-    codecs = read_json(path).get("codecs", [])
+    metadata = read_json(path)
+    with decoding(folder, entry, f"X/data/{ROOT_METADATA}"):
+        return _codec_words(metadata)
+
+
+def _codec_words(metadata: Mapping[str, Any]) -> str:
+    codecs = metadata.get("codecs", [])
     for codec in codecs:
         if codec.get("name") == "sharding_indexed":
             codecs = codec["configuration"]["codecs"]

@@ -12,8 +12,9 @@ import numpy as np
 import zarr
 
 from curation.axis import GeneAxis
+from curation.checked_store import check_files, decoding
 from curation.composition import SPLITS
-from curation.manifests import Selection, root_attributes
+from curation.manifests import Selection, check_tables, root_attributes
 from curation.sample_ids import id_hashes, ids_not_among, n_shared
 from curation.text_table import signed
 
@@ -78,7 +79,7 @@ def _study_difference(sides: Sequence[Selection], entries: Sequence[list[dict[st
         {entry["split"]: root_attributes(side.folder, entry) for entry in mine}
         for side, mine in zip(sides, entries, strict=True)
     ]
-    stores = [[side.folder / entry["path"] for entry in mine] for side, mine in zip(sides, entries, strict=True)]
+    firsts = [(side.folder, mine[0]) for side, mine in zip(sides, entries, strict=True)]
     found: dict[str, Any] = {}
     for field in NAMED:
         found |= _only_changed(field, [mine[0][field] for mine in entries])
@@ -91,10 +92,10 @@ def _study_difference(sides: Sequence[Selection], entries: Sequence[list[dict[st
     if parts:
         found["parts"] = parts
         if any("var" in names for names in parts.values()):
-            found |= _genes(stores)
+            found |= _genes(firsts)
         if any("obs" in names for names in parts.values()):
             found |= _samples(sides, entries)
-        reports = [_report(paths[0]) for paths in stores]
+        reports = [_report(folder, entry) for folder, entry in firsts]
         for what in ("samples", "genes"):
             dropped = _changes(*[report.get(what, {}).get("dropped", {}) for report in reports])
             found |= {f"dropped_{what}": dropped} if dropped else {}
@@ -115,9 +116,9 @@ def _parts(attributes: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, l
     return found
 
 
-def _genes(stores: Sequence[Sequence[Path]]) -> dict[str, Any]:
+def _genes(firsts: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
     """Return genes that the study measures in one corpus only; by name, so that the axes may differ."""
-    measured = [_measured(paths[0]) for paths in stores]
+    measured = [_measured(folder, entry) for folder, entry in firsts]
     found = {}
     for name, (mine, other) in {"genes_only_in_a": measured, "genes_only_in_b": measured[::-1]}.items():
         known = set(other)
@@ -127,10 +128,13 @@ def _genes(stores: Sequence[Sequence[Path]]) -> dict[str, Any]:
     return found
 
 
-def _measured(store: Path) -> list[str]:
-    mask = np.asarray(zarr.open_array(store / "var" / "measured", mode="r")[:], dtype=bool)
-    ids = np.asarray(zarr.open_array(store / "var" / "ensembl_id", mode="r")[:]).tolist()
-    return [str(ids[place]) for place in np.flatnonzero(mask).tolist()]
+def _measured(folder: Path, entry: Mapping[str, Any]) -> list[str]:
+    store = folder / entry["path"]
+    check_files(folder, entry, ("var/",))
+    with decoding(folder, entry, "var"):
+        mask = np.asarray(zarr.open_array(store / "var" / "measured", mode="r")[:], dtype=bool)
+        ids = np.asarray(zarr.open_array(store / "var" / "ensembl_id", mode="r")[:]).tolist()
+        return [str(ids[place]) for place in np.flatnonzero(mask).tolist()]
 
 
 def _samples(sides: Sequence[Selection], entries: Sequence[list[dict[str, Any]]]) -> dict[str, Any]:
@@ -139,7 +143,10 @@ def _samples(sides: Sequence[Selection], entries: Sequence[list[dict[str, Any]]]
         {split: [side.folder / entry["path"] for entry in mine if entry["split"] == split] for split in SPLITS}
         for side, mine in zip(sides, entries, strict=True)
     ]
-    hashes = [{split: id_hashes(paths) for split, paths in side.items()} for side in by_split]
+    hashes = [
+        {split: _id_hashes(side.folder, [entry for entry in mine if entry["split"] == split]) for split in SPLITS}
+        for side, mine in zip(sides, entries, strict=True)
+    ]
     found: dict[str, Any] = {}
     for name, mine, other in (("samples_only_in_a", 0, 1), ("samples_only_in_b", 1, 0)):
         known = np.sort(np.concatenate(list(hashes[other].values())))
@@ -156,11 +163,22 @@ def _samples(sides: Sequence[Selection], entries: Sequence[list[dict[str, Any]]]
     return found | ({"samples_moved": moved} if moved else {})
 
 
-def _report(store: Path) -> dict[str, Any]:
+def _id_hashes(folder: Path, entries: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    hashes = [np.zeros(0, dtype=np.uint64)]
+    for entry in entries:
+        check_files(folder, entry, ("obs/sample_id/",))
+        with decoding(folder, entry, "obs/sample_id"):
+            hashes.append(id_hashes([folder / entry["path"]]))
+    return np.sort(np.concatenate(hashes))
+
+
+def _report(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the QC report that a store carries."""
-    uns = zarr.open_group(store, mode="r")["uns"]
-    report: dict[str, Any] = json.loads(str(ad.io.read_elem(uns)["curation"]))
-    return report
+    check_files(folder, entry, ("uns/",))
+    with decoding(folder, entry, "uns/curation"):
+        uns = zarr.open_group(folder / entry["path"], mode="r")["uns"]
+        report: dict[str, Any] = json.loads(str(ad.io.read_elem(uns)["curation"]))
+        return report
 
 
 def _sources(entries: Sequence[list[dict[str, Any]]], sides: Sequence[Selection]) -> dict[str, Any]:
@@ -174,6 +192,8 @@ def _sources(entries: Sequence[list[dict[str, Any]]], sides: Sequence[Selection]
 
 
 def _axis_difference(sides: Sequence[Selection]) -> dict[str, Any]:
+    for side in sides:
+        check_tables(side)
     axes = [GeneAxis.read(side.folder / "genes.parquet").ensembl_ids for side in sides]
     found: dict[str, Any] = {"n_genes": [len(axis) for axis in axes]}
     for name, (mine, other) in {"only_in_a": axes, "only_in_b": axes[::-1]}.items():

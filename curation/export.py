@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ from pandas.api.types import union_categoricals
 
 from curation.acquire.disk import require_free
 from curation.acquire.progress import Progress
+from curation.checked_store import VERIFY, check_files, compare_digest, decoding
 from curation.composition import SPLITS
 from curation.digest import ArrayDigest
 from curation.errors import InputError
+from curation.file_sums import ROOT_METADATA
 from curation.manifests import choose_study, open_selection, root_attributes
-from curation.store import COUNT_DTYPE
+from curation.obs_digest import table_digest
+from curation.obs_writer import OBS_COLUMNS
+from curation.store import COUNT_DTYPE, VAR_COLUMNS
 
 # Elements read and written at a time: 32 chunks of a store
 BLOCK_ELEMENTS = 4 * 2**20
@@ -62,12 +67,34 @@ class Export:
 class _Source:
     """A store that is exported."""
 
-    path: str
-    split: str
+    corpus: Path
+    entry: Mapping[str, Any]
     root: zarr.Group
     attributes: Mapping[str, Any]
-    n_samples: int
-    nnz: int
+
+    @property
+    def path(self) -> str:
+        return str(self.entry["path"])
+
+    @property
+    def split(self) -> str:
+        return str(self.entry["split"])
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.entry["n_samples"])
+
+    @property
+    def nnz(self) -> int:
+        return int(self.entry["nnz"])
+
+    def decoding(self, file: str) -> AbstractContextManager[None]:
+        """Name the store and the file in whatever is raised within."""
+        return decoding(self.corpus, self.entry, file)
+
+    def compare(self, part: str, digest: str) -> None:
+        """Compare the digest of what was read with the store's."""
+        compare_digest(self.corpus, self.entry, part, digest, self.attributes["digests"].get(part))
 
 
 def export_study(task: Export, out: Path, *, overwrite: bool) -> tuple[int, int, int]:
@@ -122,15 +149,19 @@ def export_study(task: Export, out: Path, *, overwrite: bool) -> tuple[int, int,
 
 
 def _open(corpus: Path, entry: Mapping[str, Any]) -> _Source:
-    attributes = root_attributes(corpus, entry)
-    return _Source(
-        path=str(entry["path"]),
-        split=str(entry["split"]),
-        root=zarr.open_group(corpus / entry["path"], mode="r"),
-        attributes=attributes,
-        n_samples=int(entry["n_samples"]),
-        nnz=int(entry["nnz"]),
-    )
+    """Open a store whose files all have their sums, and whose tables have their digests."""
+    check_files(corpus, entry)
+    with decoding(corpus, entry, ROOT_METADATA):
+        attributes = root_attributes(corpus, entry)
+        attributes["digests"] = dict(attributes["digests"])
+        source = _Source(
+            corpus=corpus, entry=entry, root=zarr.open_group(corpus / entry["path"], mode="r"), attributes=attributes
+        )
+    for name in ("obs", "var"):
+        with source.decoding(name):
+            digest = table_digest(zarr.open_group(corpus / entry["path"] / name, mode="r"))
+        source.compare(name, digest)
+    return source
 
 
 def _write(
@@ -144,7 +175,8 @@ def _write(
     _write_counts(file, sources, places, len(var), compress=task.compress)
     _write_obs(file, sources, with_split=task.split == "both")
     ad.io.write_elem(file, "var", var)
-    curation = ad.io.read_elem(sources[0].root["uns"])["curation"]
+    with sources[0].decoding("uns/curation"):
+        curation = ad.io.read_elem(sources[0].root["uns"])["curation"]
     ad.io.write_elem(file, "uns", {"curation": str(curation), "corpus": _provenance(sources, manifest)})
     for name in ("layers", "obsm", "obsp", "varm", "varp"):
         ad.io.write_elem(file, name, {})
@@ -159,7 +191,10 @@ def _provenance(sources: Sequence[_Source], manifest: Mapping[str, Any]) -> str:
 
 def _var(sources: Sequence[_Source]) -> pd.DataFrame:
     """Return the genes; `n_detected` over all samples of the file."""
-    tables = [ad.io.read_elem(source.root["var"]) for source in sources]
+    tables = []
+    for source in sources:
+        with source.decoding("var"):
+            tables.append(ad.io.read_elem(source.root["var"])[list(VAR_COLUMNS)])
     var = tables[0].copy()
     var["n_detected"] = np.sum([table["n_detected"].to_numpy() for table in tables], axis=0)
     return var
@@ -186,53 +221,79 @@ def _write_counts(
     lookup = places.astype(index_dtype)
     with Progress(f"export {file.filename}", 2 * nnz * COUNT_DTYPE.itemsize) as progress:
         for source in sources:
-            matrix = source.root["X"]
-            assert isinstance(matrix, zarr.Group)
-            starts = np.asarray(matrix["indptr"][:])  # type: ignore[index]
-            indptr[row + 1 : row + 1 + source.n_samples] = starts[1:] + begin
-            digests = {name: ArrayDigest(matrix[name].dtype) for name in ("indices", "data")}  # type: ignore[union-attr]
+            arrays = _arrays(source)
+            indptr[row + 1 : row + 1 + source.n_samples] = _row_ends(source, arrays["indptr"]) + begin
+            digests = {name: ArrayDigest(arrays[name].dtype) for name in ("indices", "data")}
             for start in range(0, source.nnz, BLOCK_ELEMENTS):
                 stop = min(start + BLOCK_ELEMENTS, source.nnz)
-                columns = np.asarray(matrix["indices"][start:stop])  # type: ignore[index]
-                counts = np.asarray(matrix["data"][start:stop])  # type: ignore[index]
-                digests["indices"].update(columns)
-                digests["data"].update(counts)
-                mapped = lookup[columns]
+                pieces = {}
+                for name, digest in digests.items():
+                    with source.decoding(f"X/{name}"):
+                        pieces[name] = np.asarray(arrays[name][start:stop])
+                    digest.update(pieces[name])
+                if pieces["indices"].max(initial=0) >= len(lookup):
+                    raise _damaged(source, "a count at a gene outside the axis")
+                mapped = lookup[pieces["indices"]]
                 if len(mapped) and mapped.min() < 0:
                     raise _damaged(source, "a count at a gene that the study did not measure")
                 indices[begin + start : begin + stop] = mapped
-                values[begin + start : begin + stop] = counts
-                progress.add(2 * counts.nbytes)
+                values[begin + start : begin + stop] = pieces["data"]
+                progress.add(2 * pieces["data"].nbytes)
             for name, digest in digests.items():
-                if digest.hexdigest() != source.attributes["digests"][f"X/{name}"]:
-                    raise _damaged(source, f"X/{name} with another digest than the store names")
+                source.compare(f"X/{name}", digest.hexdigest())
             row, begin = row + source.n_samples, begin + source.nnz
+
+
+def _arrays(source: _Source) -> dict[str, zarr.Array]:
+    """Open the arrays of X, once they are as long as the manifest says."""
+    lengths = {"indptr": source.n_samples + 1, "indices": source.nnz, "data": source.nnz}
+    arrays = {}
+    for name, length in lengths.items():
+        with source.decoding(f"X/{name}"):
+            arrays[name] = zarr.open_array(source.corpus / source.path / "X" / name, mode="r")
+            if arrays[name].shape != (length,):
+                raise _damaged(source, f"X/{name} of shape {arrays[name].shape}, not ({length},)")
+    return arrays
+
+
+def _row_ends(source: _Source, array: zarr.Array) -> np.ndarray:
+    """Return where the rows of a store end, once they are what its digest says."""
+    with source.decoding("X/indptr"):
+        starts = np.asarray(array[:])
+    digest = ArrayDigest(array.dtype)
+    digest.update(starts)
+    source.compare("X/indptr", digest.hexdigest())
+    ends: np.ndarray = starts[1:]
+    return ends
 
 
 def _damaged(source: _Source, found: str) -> InputError:
     return InputError(
         "the store is damaged, and no file was written",
-        where=source.path,
+        where=f"store {source.path}, in {source.corpus}",
         found=found,
-        todo="run `python -m curation verify` on the corpus; remove what it names and run the workflow again",
+        todo=VERIFY,
     )
 
 
 def _write_obs(file: h5py.File, sources: Sequence[_Source], *, with_split: bool) -> None:
     """Write obs column by column, as AnnData writes a data frame."""
-    tables: list[Any] = [source.root["obs"] for source in sources]
-    attributes = tables[0].attrs.asdict()
-    columns = [str(name) for name in attributes["column-order"]]
+    with sources[0].decoding("obs"):
+        attributes = sources[0].root["obs"].attrs.asdict()
+        index, columns = str(attributes["_index"]), [name for name in attributes["column-order"] if name in OBS_COLUMNS]  # type: ignore[union-attr]
     group = file.create_group("obs")
-    for name in (attributes["_index"], *columns):
-        parts = [ad.io.read_elem(table[name]) for table in tables]
+    for name in (index, *columns):
+        parts = []
+        for source in sources:
+            with source.decoding(f"obs/{name}"):
+                parts.append(ad.io.read_elem(source.root[f"obs/{name}"]))
         ad.io.write_elem(group, name, _joined(parts))
     if with_split:
         lengths = [source.n_samples for source in sources]
         codes = np.repeat([SPLITS.index(source.split) for source in sources], lengths)
         ad.io.write_elem(group, "split", pd.Categorical.from_codes(codes.tolist(), categories=pd.Index(SPLITS)))
         columns.append("split")
-    group.attrs.update({"encoding-type": "dataframe", "encoding-version": "0.2.0", "_index": attributes["_index"]})
+    group.attrs.update({"encoding-type": "dataframe", "encoding-version": "0.2.0", "_index": index})
     group.attrs["column-order"] = np.array(columns, dtype=object)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import InputError
-from curation.file_sums import ROOT_METADATA
+from curation.file_sums import ROOT_METADATA, file_sum
+from curation.manifest_check import corpus_fault, variant_fault
 from curation.schema_check import nearest
+from curation.variant_manifest import STORE_FIELDS
 
 MANIFEST = "corpus.json"
 # Major versions whose manifests these commands understand
@@ -40,8 +42,15 @@ class Selection:
 
     @property
     def stores(self) -> list[dict[str, Any]]:
-        """Entries of the stores, in the order of their paths."""
-        return sorted((dict(store) for store in self.described["stores"]), key=lambda store: str(store["path"]))
+        """Entries of the stores, in the order of their paths; with the sums of corpus.json, which a variant has not."""
+        known = {store["path"]: store for store in self.manifest["stores"]}
+        sums = {
+            path: {"zarr_json_sha256": store["zarr_json_sha256"]}
+            for path, store in known.items()
+            if "zarr_json_sha256" in store
+        }
+        stores = [store | sums.get(store["path"], {}) for store in self.described["stores"]]
+        return sorted(stores, key=lambda store: str(store["path"]))
 
     @property
     def title(self) -> str:
@@ -64,6 +73,15 @@ def open_selection(folder: Path, variant: str | None = None, *, majors: tuple[st
     """
     manifest = read_manifest(folder, majors=majors)
     described = manifest if variant is None else read_variant(folder, variant)
+    strange = {store["path"] for store in described["stores"]} - {store["path"] for store in manifest["stores"]}
+    if strange:
+        raise InputError(
+            "the variant has a store that is not in the corpus",
+            where=str(folder / "variants" / f"{variant}.json"),
+            expected=f"stores of {folder / MANIFEST}",
+            found=", ".join(sorted(strange)[:5]),
+            todo="run the workflow again: a manifest is stale",
+        )
     return Selection(folder=folder, manifest=manifest, variant=variant, described=described)
 
 
@@ -109,6 +127,8 @@ def read_manifest(folder: Path, *, majors: tuple[str, ...] = KNOWN_MAJORS) -> di
             found=f"format {manifest.get('format')}, version {version or 'not stated'}",
             todo="use the release of this program that wrote it, or build the corpus again with this one",
         )
+    if fault := corpus_fault(manifest):
+        raise _damaged(path, fault)
     return manifest
 
 
@@ -123,7 +143,7 @@ def read_variant(folder: Path, name: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        There is no such variant.
+        There is no such variant, or its JSON is damaged or of an unknown major version.
     """
     names = variant_names(folder)
     if name not in names:
@@ -134,7 +154,20 @@ def read_variant(folder: Path, name: str) -> dict[str, Any]:
             found=name,
             todo=nearest(name, names) if names else "leave the variant out",
         )
-    return read_json(folder / "variants" / f"{name}.json")
+    path = folder / "variants" / f"{name}.json"
+    variant = read_json(path)
+    version = str(variant.get("format_version", ""))
+    if variant.get("format") != "diverserna-variant" or version.split(".")[0] not in KNOWN_MAJORS:
+        raise InputError(
+            "this variant is of a format that this command does not read",
+            where=str(path),
+            expected=f"format diverserna-variant, major version {' or '.join(KNOWN_MAJORS)}",
+            found=f"format {variant.get('format')}, version {version or 'not stated'}",
+            todo="use the release of this program that wrote it, or build the corpus again with this one",
+        )
+    if fault := variant_fault(variant):
+        raise _damaged(path, fault)
+    return variant
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -154,17 +187,21 @@ def read_json(path: Path) -> dict[str, Any]:
             where=str(path),
             todo="run `python -m curation verify` on the corpus: it lists all that is wrong",
         ) from None
-    except ValueError as error:  # not UTF-8, or not JSON
-        content = error
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not JSON
+        raise _damaged(path, str(error), expected="a JSON object") from error
     if not isinstance(content, dict):
-        raise InputError(
-            "this file is damaged",
-            where=str(path),
-            expected="a JSON object",
-            found=str(content),
-            todo="copy the file once more, or run the workflow again; it writes only what is missing",
-        )
+        raise _damaged(path, str(content)[:300], expected="a JSON object")
     return content
+
+
+def _damaged(path: Path, found: str, *, expected: str = "what the workflow wrote") -> InputError:
+    return InputError(
+        "this file is damaged",
+        where=str(path),
+        expected=expected,
+        found=found,
+        todo="copy the file once more, or run the workflow again; it writes only what is missing",
+    )
 
 
 def root_attributes(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,16 +213,43 @@ def root_attributes(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         The store is missing, or is another one than the entry says.
     """
     path = folder / entry["path"] / ROOT_METADATA
-    attributes: dict[str, Any] = read_json(path).get("attributes", {})
-    if attributes.get("digest") != entry["digest"]:
+    attributes = read_json(path).get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise _damaged(path, f"attributes are {attributes!r}"[:300])
+    for name in ("digest", *STORE_FIELDS):
+        if attributes.get(name) != entry[name]:
+            raise InputError(
+                "the store is another one than its entry says",
+                where=str(path),
+                expected=f"{name} {entry[name]}",
+                found=f"{name} {attributes.get(name)}",
+                todo="run the workflow again: a manifest is stale, or the store was replaced",
+            )
+    found = file_sum(path)["sha256"]
+    if entry.get("zarr_json_sha256", found) != found:
         raise InputError(
-            "the store is another one than its entry says",
+            "the metadata of a store is not what corpus.json names",
             where=str(path),
-            expected=f"digest {entry['digest']}",
-            found=f"digest {attributes.get('digest')}",
-            todo="run the workflow again: a manifest is stale, or the store was replaced",
+            expected=f"sha256 {entry['zarr_json_sha256']}",
+            found=f"sha256 {found}",
+            todo="run the workflow again; it writes only what is missing",
         )
     return attributes
+
+
+def check_tables(selection: Selection) -> None:
+    """Compare the tables beside the stores with their sums in corpus.json; formats before 1.0 state none.
+
+    Raises
+    ------
+    InputError
+        One is missing or not what was written.
+    """
+    for name, known in selection.manifest.get("files", {}).items():
+        path = selection.folder / name
+        found = file_sum(path) if path.is_file() else None
+        if found != known:
+            raise _damaged(path, "no such file" if found is None else str(found), expected=str(known))
 
 
 def choose_study(

@@ -9,17 +9,24 @@ from typing import Any
 import numpy as np
 import zarr
 
+from curation.obs_writer import OBS_COLUMNS
+from curation.store import VAR_COLUMNS
+
+KNOWN = frozenset((*OBS_COLUMNS, *VAR_COLUMNS))
 # Rows read at a time: one chunk of a store's obs
 READ_ROWS = 2**16
 
 
 def table_digest(group: zarr.Group) -> str:
-    """Return the digest of `obs` or `var` as docs/corpus-format.md defines it, in memory of one chunk."""
+    """Return the digest of `obs` or `var` as docs/corpus-format.md defines it, in memory of one chunk.
+
+    Columns that a later minor version added do not count.
+    """
     attributes = group.attrs.asdict()
     index = str(attributes["_index"])
     order: Any = attributes["column-order"]
     total = hashlib.sha256()
-    for title, name in [("index", index), *((str(column), str(column)) for column in order)]:
+    for title, name in [("index", index), *((name, name) for name in map(str, order) if name in KNOWN)]:
         total.update(f"{title}\x1f".encode())
         first = True
         for values in _texts(group[name]):

@@ -20,12 +20,22 @@ import zarr
 
 from curation.acquire.disk import require_free
 from curation.acquire.progress import Progress
+from curation.checked_store import AGAIN, compare_digest, damaged_file, decoding, stated_files
 from curation.corpus import write_links
 from curation.destination import Destination, Folder, as_json, foreign, open_destination
 from curation.digest import ArrayDigest, combined_digest
 from curation.errors import InputError
 from curation.file_sums import ROOT_METADATA, FileSum, file_sum
-from curation.manifests import MANIFEST, Selection, open_selection, read_json, root_attributes, variant_names
+from curation.manifests import (
+    MANIFEST,
+    Selection,
+    check_tables,
+    open_selection,
+    read_json,
+    read_variant,
+    root_attributes,
+    variant_names,
+)
 from curation.obs_digest import table_digest
 from curation.shards import CODEC, ShardedArray
 from curation.sizes import human_size
@@ -34,7 +44,7 @@ from curation.variant_manifest import manifest_digest
 CODECS = ("lz4", "zstd", "keep")
 # zstd as the writer of a corpus has it. lz4: level 5 decodes as fast as 1 and is 5% smaller, measured on negative
 # binomial counts of 2,000 genes a cell (1.90 bytes per non-zero; zstd has 1.48).
-DEFAULT_LEVELS = {"lz4": 5, "zstd": int(CODEC["clevel"])}
+DEFAULT_LEVELS = {"lz4": 5, "zstd": int(str(CODEC["clevel"]))}
 LEVELS = range(1, 10)
 ARRAYS = ("indptr", "indices", "data")
 # 32 chunks: 16 MB of indices or counts
@@ -96,9 +106,12 @@ def recode(
     source = open_selection(folder, variant, majors=("1",))
     target = open_destination(out)
     _refuse_inside(folder, target)
+    check_tables(source)
+    for name in variant_names(folder) if variant is None else [variant]:
+        read_variant(folder, name)
     known = {entry["path"]: entry for entry in source.manifest["stores"]}
     entries = [known.get(entry["path"], entry) for entry in source.stores]
-    files = {entry["path"]: _checked_files(folder, entry) for entry in entries}
+    files = {entry["path"]: stated_files(folder, entry) for entry in entries}
     finished = _finished(target, entries, codec, folder)
     n_bytes = {path: sum(known["bytes"] for known in sums.values()) for path, sums in files.items()}
     todo = [entry for entry in entries if entry["path"] not in finished]
@@ -132,22 +145,6 @@ def _refuse_inside(folder: Path, target: Destination) -> None:
             expected=f"a folder outside {here}",
             todo=f"for example {here.with_name(here.name + '-lz4')}",
         )
-
-
-def _checked_files(folder: Path, entry: Mapping[str, Any]) -> dict[str, FileSum]:
-    """Return the sums of a store's files, once its root metadata is the one that corpus.json names."""
-    attributes = root_attributes(folder, entry)
-    found = file_sum(folder / entry["path"] / ROOT_METADATA)["sha256"]
-    if found != entry.get("zarr_json_sha256"):
-        raise InputError(
-            "the metadata of a store is not what corpus.json names",
-            where=str(folder / entry["path"] / ROOT_METADATA),
-            expected=f"sha256 {entry.get('zarr_json_sha256')}",
-            found=f"sha256 {found}",
-            todo="run the workflow again; it writes only what is missing",
-        )
-    files: dict[str, FileSum] = attributes["files"]
-    return files
 
 
 def _finished(
@@ -235,8 +232,7 @@ class _StoreCopy:
         partial = self.target.begin_store(self.path)
         begun = time.monotonic()
         try:
-            root = zarr.open_group(self.source, mode="r")
-            claimed: Mapping[str, str] = root.attrs["digests"]  # type: ignore[assignment]
+            claimed = self._claimed()
             sums = self._copy_others(partial)
             digests = {}
             for name in ARRAYS:
@@ -246,9 +242,8 @@ class _StoreCopy:
                     digests[f"X/{name}"] = self._recode_array(name, partial, sums, pool, hasher)
                 self._compare(f"X/{name}", digests[f"X/{name}"], claimed)
             for name in ("obs", "var"):
-                table = root[name]
-                assert isinstance(table, zarr.Group)
-                digests[name] = table_digest(table)
+                with decoding(self.folder, self.entry, name):
+                    digests[name] = table_digest(zarr.open_group(self.source / name, mode="r"))
                 self._compare(name, digests[name], claimed)
             self._compare("", combined_digest(digests), {"": str(self.entry["digest"])})
             metadata = self._metadata(sums)
@@ -288,6 +283,8 @@ class _StoreCopy:
         self._check(file, {"bytes": n_bytes, "sha256": total.hexdigest()})
 
     def _opened(self, file: str) -> Any:
+        if file not in self.files:
+            raise self._not_named(file)
         try:
             return (self.source / file).open("rb")
         except FileNotFoundError:
@@ -295,37 +292,43 @@ class _StoreCopy:
 
     def _check(self, file: str, found: FileSum) -> None:
         if found != self.files[file]:
-            raise self._damaged(file, f"{found['bytes']:,} bytes, sha256 {found['sha256']}")
+            raise self._damaged(file, found)
 
-    def _damaged(self, file: str, found: str) -> InputError:
-        known = self.files[file]
-        return InputError(
-            "a file of the corpus is damaged, and nothing of its store was copied",
-            where=f"store {self.path}, file {file}, in {self.folder}",
-            expected=f"{known['bytes']:,} bytes, sha256 {known['sha256']}",
-            found=found,
-            todo="remove this store and run the workflow again; it writes only what is missing",
-        )
+    def _damaged(self, file: str, found: str | FileSum) -> InputError:
+        return damaged_file(self.folder, self.entry, file, self.files[file], found)
+
+    def _claimed(self) -> dict[str, str]:
+        """Return the digests that the store states."""
+        with decoding(self.folder, self.entry, ROOT_METADATA):
+            return dict(root_attributes(self.folder, self.entry)["digests"])
+
+    def _array(self, folder: Path, name: str) -> zarr.Array:
+        """Open an array of X, in the source or in the copy."""
+        with decoding(self.folder, self.entry, f"X/{name}/{ROOT_METADATA}"):
+            return zarr.open_array(folder / "X" / name, mode="r")
 
     def _shards(self, name: str, array: zarr.Array) -> list[str]:
         """Return the files of an array's shards in their order."""
         files = [f"X/{name}/c/{shard}" for shard in range(-(-array.shape[0] // _shard_elements(array)))]
         for file in files:
             if file not in self.files:
-                raise InputError(
-                    "a store does not name all of its shards, and nothing of it was copied",
-                    where=f"store {self.path}, in {self.folder}",
-                    expected=f"{file} in the attribute `files`",
-                    todo="remove this store and run the workflow again; it writes only what is missing",
-                )
+                raise self._not_named(file)
         return files
+
+    def _not_named(self, file: str) -> InputError:
+        return InputError(
+            "a store does not name all of its files, and nothing of it was copied",
+            where=f"store {self.path}, in {self.folder}",
+            expected=f"{file} in the attribute `files`",
+            todo=AGAIN,
+        )
 
     def _keep_array(self, name: str, partial: Path, sums: dict[str, FileSum]) -> str:
         """Copy an array byte for byte; return the digest of the elements of the copy."""
         metadata = f"X/{name}/{ROOT_METADATA}"
         self._copy(metadata, partial)
         sums[metadata] = self.files[metadata]
-        array = zarr.open_array(partial / "X" / name, mode="r")
+        array = self._array(partial, name)
         written = ArrayDigest(array.dtype)
         for shard, file in enumerate(self._shards(name, array)):
             self._copy(file, partial)
@@ -343,7 +346,7 @@ class _StoreCopy:
         metadata = f"X/{name}/{ROOT_METADATA}"
         with self._opened(metadata):
             self._check(metadata, file_sum(self.source / metadata))
-        source = zarr.open_array(self.source / "X" / name, mode="r")
+        source = self._array(self.source, name)
         group = zarr.open_group(partial / "X", mode="r+")
         copy = ShardedArray(
             group,
@@ -355,7 +358,7 @@ class _StoreCopy:
             hasher=hasher,
             codec=self.codec.settings,
         )
-        array = zarr.open_array(partial / "X" / name, mode="r")
+        array = self._array(partial, name)
         written = ArrayDigest(array.dtype)
         n_taken = 0
 
@@ -376,8 +379,7 @@ class _StoreCopy:
             self.progress.add(self.files[file]["bytes"])
         digest = copy.close()
         take_shards()
-        claimed = root_attributes(self.folder, self.entry)["digests"]
-        self._compare(f"X/{name}", digest, claimed)
+        self._compare(f"X/{name}", digest, self._claimed())
         sums[metadata] = file_sum(partial / metadata)
         self.progress.add(self.files[metadata]["bytes"])
         self._take_metadata(name, partial)
@@ -397,25 +399,12 @@ class _StoreCopy:
         per_shard = _shard_elements(array)
         stop = min((shard + 1) * per_shard, array.shape[0])
         for start in range(shard * per_shard, stop, READ_ELEMENTS):
-            try:
-                yield np.asarray(array[start : min(start + READ_ELEMENTS, stop)])
-            except (ValueError, RuntimeError) as error:  # a checksum of a chunk or of the index, or Blosc
-                raise InputError(
-                    "a shard cannot be decoded",
-                    where=f"store {self.path}, file {file}, in {self.folder}",
-                    found=f"elements {start:,} on: {error}",
-                    todo="remove this store and run the workflow again; it writes only what is missing",
-                ) from error
+            with decoding(self.folder, self.entry, file):  # a checksum of a chunk or of the index, or Blosc
+                values = np.asarray(array[start : min(start + READ_ELEMENTS, stop)])
+            yield values
 
     def _compare(self, part: str, found: str, claimed: Mapping[str, str]) -> None:
-        if found != claimed[part]:
-            raise InputError(
-                "the content is not what the store's digest says, and nothing of the store was copied",
-                where=f"store {self.path}{', ' if part else ''}{part}, in {self.folder}",
-                expected=f"digest {claimed[part]}",
-                found=f"digest {found}",
-                todo="run `python -m curation verify` on the corpus; remove what it names and run the workflow again",
-            )
+        compare_digest(self.folder, self.entry, part, found, claimed.get(part))
 
     def _metadata(self, sums: Mapping[str, FileSum]) -> bytes:
         """Return the root metadata of the copy: that of the source with the sums of the copy's files."""

@@ -62,6 +62,11 @@ class ShardGrid:
             raise ValueError("bytes are not little-endian, or the index is not at the end of a shard")
         (length,), (chunk,) = metadata["shape"], sharding["configuration"]["chunk_shape"]
         (shard,) = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+        if (
+            any(type(number) is not int for number in (length, chunk, shard))
+            or min(length, chunk - 1, shard - chunk) < 0
+        ):
+            raise ValueError(f"shape {length}, shards of {shard}, chunks of {chunk}")
         return cls(
             folder=folder,
             length=length,

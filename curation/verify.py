@@ -16,11 +16,10 @@ from curation.axis import ids_sha256
 from curation.corpus import FORMAT_VERSION, TABLES, store_name
 from curation.errors import InputError
 from curation.file_sums import file_sum
-from curation.variant_manifest import STORE_FIELDS, manifest_digest
+from curation.manifest_check import store_fault
+from curation.variant_manifest import manifest_digest
 from curation.verify_store import check_store
 from curation.verify_variant import variant_problems
-
-ENTRY_FIELDS = ("path", *STORE_FIELDS, "zarr_json_sha256")
 
 
 def verify_corpus(corpus: Path, *, threads: int | None = None) -> list[str]:
@@ -38,23 +37,25 @@ def verify_corpus(corpus: Path, *, threads: int | None = None) -> list[str]:
         There is no corpus.json, it is damaged or of another format or version.
     """
     manifest = _read_manifest(corpus)
-    ensembl_ids = _read_axis(corpus)
+    axis = _read_axis(corpus, manifest)
+    ids, symbols = (None, None) if axis is None else (axis["ensembl_id"].to_list(), axis["symbol"].to_list())
     more_columns = str(manifest["format_version"]) != FORMAT_VERSION
-    problems = list(_manifest_problems(corpus, manifest, ensembl_ids))
+    problems = list(_manifest_problems(corpus, manifest, axis))
     measured: dict[str, np.ndarray | None] = {}
     batches: dict[tuple[str, str], dict[str, set[str]]] = {}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         for entry in _whole_entries(manifest):
             path = str(entry["path"])
-            found = check_store(corpus / path, entry, ensembl_ids, pool, more_columns=more_columns)
+            found = check_store(corpus / path, entry, ids, pool, symbols=symbols, more_columns=more_columns)
             problems += [f"{path}: {problem}" for problem in found.problems]
             measured[path] = found.measured
             batches.setdefault((entry["study"], entry["recipe"]), {})[entry["split"]] = found.batches
     for (study, recipe), by_split in batches.items():
         shared = by_split.get("train", set()) & by_split.get("validation", set())
         problems += [f"{study}.{recipe}: batch {batch!r} is in training and in validation" for batch in sorted(shared)]
+    whole = manifest | {"stores": _whole_entries(manifest)}
     for variant in sorted((corpus / "variants").glob("*.json")):
-        found_here = variant_problems(corpus, variant, manifest, measured)
+        found_here = variant_problems(corpus, variant, whole, measured)
         problems += [f"variants/{variant.name}: {problem}" for problem in found_here]
     return problems
 
@@ -72,7 +73,7 @@ def _read_manifest(corpus: Path) -> dict[str, Any]:
     try:
         manifest: Any = json.loads(path.read_bytes())
         found = (manifest.get("format"), str(manifest.get("format_version", "")).split(".")[0])
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     if found != ("diverserna-corpus", FORMAT_VERSION.split(".")[0]):
         raise InputError(
@@ -99,23 +100,29 @@ def _damaged(path: Path, found: str) -> InputError:
 
 
 def _whole_entries(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [entry for entry in manifest["stores"] if isinstance(entry, dict) and set(ENTRY_FIELDS) <= entry.keys()]
+    return [entry for entry in manifest["stores"] if not store_fault(entry, in_corpus=True)]
 
 
-def _read_axis(corpus: Path) -> list[str] | None:
-    """Return the ids of the gene axis, None if they cannot be read; that is named where the file's sum is checked."""
+def _read_axis(corpus: Path, manifest: Mapping[str, Any]) -> pl.DataFrame | None:
+    """Return the gene axis, None if it is not what was written; that is named where the file's sum is checked.
+
+    A damaged file is not given to Polars, which may end in an error that is no Exception.
+    """
+    path = corpus / "genes.parquet"
     try:
-        ids: list[str] = pl.read_parquet(corpus / "genes.parquet", columns=["ensembl_id"])["ensembl_id"].to_list()
+        if manifest["files"].get(path.name) != file_sum(path):
+            return None
+        return pl.read_parquet(path, columns=["ensembl_id", "symbol"])
     except (OSError, pl.exceptions.PolarsError):
         return None
-    return ids
 
 
-def _manifest_problems(corpus: Path, manifest: Mapping[str, Any], ensembl_ids: list[str] | None) -> Iterator[str]:
+def _manifest_problems(corpus: Path, manifest: Mapping[str, Any], axis: pl.DataFrame | None) -> Iterator[str]:
     """Yield what is wrong with corpus.json, without opening a store."""
     axis_sha256 = manifest["gene_axis"].get("sha256")
-    found = {"sha256": ids_sha256(ensembl_ids or []), "n_genes": len(ensembl_ids or [])}
-    if found != {name: manifest["gene_axis"].get(name) for name in found}:
+    ids = [] if axis is None else axis["ensembl_id"].to_list()
+    found = {"sha256": ids_sha256(ids), "n_genes": len(ids)}
+    if axis is not None and found != {name: manifest["gene_axis"].get(name) for name in found}:
         yield "genes.parquet is not the gene axis that corpus.json names"
     for name in TABLES:
         if not (corpus / name).is_file():
@@ -124,8 +131,11 @@ def _manifest_problems(corpus: Path, manifest: Mapping[str, Any], ensembl_ids: l
             yield f"{name}: its bytes and sha256 are not those in corpus.json"
     entries = _whole_entries(manifest)
     if len(entries) < len(manifest["stores"]):
-        yield f"corpus.json: {len(manifest['stores']) - len(entries)} entries of stores lack a field"
-    if manifest_digest(axis_sha256, entries) != manifest["digest"]:
+        n_wrong = len(manifest["stores"]) - len(entries)
+        yield f"corpus.json: {n_wrong} entries of stores lack a field, or have one of another type"
+    if "digest" not in manifest:
+        yield "corpus.json: it has no digest"
+    elif manifest_digest(axis_sha256, entries) != manifest["digest"]:
         yield "corpus.json: its digest does not fit its list of stores"
     paths = [str(entry["path"]) for entry in entries]
     if paths != sorted(set(paths)):

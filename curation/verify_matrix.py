@@ -63,7 +63,7 @@ def check_matrix(folder: Path, measured: np.ndarray, pool: Executor) -> MatrixFi
     for name, dtype in wanted.items():
         try:
             grids[name] = ShardGrid.read(folder / name)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever a damaged file leads to is a finding
             problems.append(f"X/{name}: the metadata cannot be read: {error}")
             continue
         if grids[name].dtype != dtype:
@@ -82,7 +82,7 @@ def check_matrix(folder: Path, measured: np.ndarray, pool: Executor) -> MatrixFi
     indptr, damages = _read_whole(grids["indptr"], pool)
     if damages:
         return MatrixFindings(problems=damages)
-    if indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] != values.length:
+    if not len(indptr) or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] != values.length:
         return MatrixFindings(problems=["X/indptr does not fit X/data"])
     return _Matrix(indices=indices, values=values, indptr=indptr, measured=measured).check(pool)
 

@@ -54,7 +54,7 @@ def check_obs(root: zarr.Group, entry: Mapping[str, Any], matrix: MatrixFindings
     found = ObsFindings()
     try:
         group: Any = root["obs"]
-        columns, index = list(group.attrs["column-order"]), str(group.attrs["_index"])
+        columns, index = [str(name) for name in group.attrs["column-order"]], str(group.attrs["_index"])
     except Exception as error:  # whatever a library raises for a damaged file is a finding
         found.problems.append(f"obs: cannot be read: {type(error).__name__}: {error}")
         return found
@@ -66,18 +66,19 @@ def check_obs(root: zarr.Group, entry: Mapping[str, Any], matrix: MatrixFindings
     for column in (index, *OBS_COLUMNS):
         try:
             values = ad.io.read_elem(group[column])
+            if matrix.n_samples not in (-1, len(values)):
+                found.problems.append(f"obs/{column}: has {len(values)} values, X has {matrix.n_samples} rows")
+                complete = False
+                continue
+            problems = _column_problems(column, values, entry, matrix)
+            _digest_column(digest, "index" if column == index else column, values)
+            if column == "batch":
+                found.batches = {str(batch) for batch in pd.unique(np.asarray(values))}
         except Exception as error:  # as above
             found.problems.append(f"obs/{column}: cannot be read: {type(error).__name__}: {error}")
             complete = False
             continue
-        if matrix.n_samples not in (-1, len(values)):
-            found.problems.append(f"obs/{column}: has {len(values)} values, X has {matrix.n_samples} rows")
-            complete = False
-            continue
-        found.problems += [f"obs/{column}: {problem}" for problem in _column_problems(column, values, entry, matrix)]
-        _digest_column(digest, "index" if column == index else column, values)
-        if column == "batch":
-            found.batches = {str(batch) for batch in pd.unique(np.asarray(values))}
+        found.problems += [f"obs/{column}: {problem}" for problem in problems]
     found.digest = digest.hexdigest() if complete else ""
     return found
 

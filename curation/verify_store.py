@@ -43,7 +43,13 @@ class StoreFindings:
 
 
 def check_store(
-    store: Path, entry: Mapping[str, Any], ensembl_ids: list[str] | None, pool: Executor, *, more_columns: bool = False
+    store: Path,
+    entry: Mapping[str, Any],
+    ensembl_ids: list[str] | None,
+    pool: Executor,
+    *,
+    symbols: list[str] | None = None,
+    more_columns: bool = False,
 ) -> StoreFindings:
     """Check a store's files and, whatever these say, all of its content that can be read.
 
@@ -56,33 +62,63 @@ def check_store(
         The gene axis; None if it cannot be read.
     pool : Executor
         Threads that read, hash and decode.
+    symbols : list of str, optional
+        Of the gene axis, in its order; not compared by default.
     more_columns : bool
         A later minor version wrote the corpus.
     """
     if not store.is_dir():
         return StoreFindings(problems=["the store is missing"], batches=set(), measured=None)
     problems = list(file_problems(store, str(entry["zarr_json_sha256"]), pool))
-    content = check_content(store, entry, ensembl_ids, pool, more_columns=more_columns)
+    content = check_content(store, entry, ensembl_ids, pool, symbols=symbols, more_columns=more_columns)
     return StoreFindings(problems=problems + content.problems, batches=content.batches, measured=content.measured)
 
 
 def check_content(
-    store: Path, entry: Mapping[str, Any], ensembl_ids: list[str] | None, pool: Executor, *, more_columns: bool = False
+    store: Path,
+    entry: Mapping[str, Any],
+    ensembl_ids: list[str] | None,
+    pool: Executor,
+    *,
+    symbols: list[str] | None = None,
+    more_columns: bool = False,
 ) -> StoreFindings:
     """Check everything but the sums of the files; arguments as of `check_store`."""
+    try:
+        return _content(store, entry, (ensembl_ids, symbols), pool, more_columns=more_columns)
+    except Exception as error:  # of a damage that nobody has thought of
+        problem = f"the check of its content broke off: {_words(error)}"
+        return StoreFindings(problems=[problem], batches=set(), measured=None)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def _content(
+    store: Path,
+    entry: Mapping[str, Any],
+    axis: tuple[list[str] | None, list[str] | None],
+    pool: Executor,
+    *,
+    more_columns: bool,
+) -> StoreFindings:
     try:
         root = zarr.open_group(store, mode="r")
         attributes = root.attrs.asdict()
     except Exception as error:  # whatever a library raises for a damaged file is a finding
-        problem = f"the root metadata cannot be read: {type(error).__name__}: {error}"
+        problem = f"the root metadata cannot be read: {_words(error)}"
         return StoreFindings(problems=[problem], batches=set(), measured=None)
     problems = list(_attribute_problems(attributes, entry))
-    var, var_problems = _read_var(root, ensembl_ids)
+    var, var_problems = _read_var(root, *axis)
     problems += var_problems
     measured = None if var is None else var["measured"].to_numpy()
     matrix = MatrixFindings(problems=["X: not checked, var cannot be read"])
     if measured is not None:
-        matrix = check_matrix(store / "X", measured, pool)
+        try:
+            matrix = check_matrix(store / "X", measured, pool)
+        except Exception as error:  # as above
+            matrix = MatrixFindings(problems=[f"X: cannot be read: {_words(error)}"])
         problems += _shape_problems(root, matrix, entry, measured)
     problems += matrix.problems
     obs = check_obs(root, entry, matrix, more_columns=more_columns)
@@ -109,28 +145,50 @@ def _attribute_problems(attributes: Mapping[str, Any], entry: Mapping[str, Any])
             yield f"the attribute {name} is {attributes.get(name)!r}, corpus.json has {entry.get(name)!r}"
 
 
-def _read_var(root: zarr.Group, ensembl_ids: list[str] | None) -> tuple[pd.DataFrame | None, list[str]]:
+def _read_var(
+    root: zarr.Group, ensembl_ids: list[str] | None, symbols: list[str] | None
+) -> tuple[pd.DataFrame | None, list[str]]:
     try:
-        var: pd.DataFrame = ad.io.read_elem(root["var"])
+        var: Any = ad.io.read_elem(root["var"])
+        if not isinstance(var, pd.DataFrame):
+            return None, [f"var: is no table, but {type(var).__name__}"]
+        if not set(VAR_COLUMNS) <= set(var.columns):
+            return None, [f"var: the columns are {', '.join(map(str, var.columns))}"]
+        found = {name: str(var[name].dtype) for name in VAR_COLUMNS}
+        if found["measured"] != "bool":
+            return None, [f"var/measured: is {found['measured']}, not bool"]
+        problems = [
+            f"var/{name}: is {found[name]}, not {kind}" for name, kind in VAR_DTYPES.items() if found[name] != kind
+        ]
+        if ensembl_ids is not None and list(var.index) != ensembl_ids:
+            problems.append("var: is not the gene axis")
+        elif symbols is not None:
+            problems += _symbol_problems(var, symbols)
     except Exception as error:  # as above
-        return None, [f"var: cannot be read: {type(error).__name__}: {error}"]
-    if not set(VAR_COLUMNS) <= set(var.columns):
-        return None, [f"var: the columns are {', '.join(var.columns)}"]
-    found = {name: str(var[name].dtype) for name in VAR_COLUMNS}
-    if found["measured"] != "bool":
-        return None, [f"var/measured: is {found['measured']}, not bool"]
-    problems = [f"var/{name}: is {found[name]}, not {kind}" for name, kind in VAR_DTYPES.items() if found[name] != kind]
-    if ensembl_ids is not None and list(var.index) != ensembl_ids:
-        problems.append("var: is not the gene axis")
+        return None, [f"var: cannot be read: {_words(error)}"]
     return var, problems
+
+
+def _symbol_problems(var: pd.DataFrame, symbols: list[str]) -> Iterator[str]:
+    wrong = [i for i, (mine, known) in enumerate(zip(var["symbol"], symbols, strict=True)) if mine != known]
+    if wrong:
+        i = wrong[0]
+        yield (
+            f"var/symbol: does not agree with genes.parquet at {len(wrong)} genes; {var.index[i]} has "
+            f"{var['symbol'].iloc[i]!r}, genes.parquet has {symbols[i]!r}"
+        )
 
 
 def _shape_problems(
     root: zarr.Group, matrix: MatrixFindings, entry: Mapping[str, Any], measured: np.ndarray
 ) -> Iterator[str]:
-    stated = root["X"].attrs.asdict()
-    if stated.get("encoding-type") != "csr_matrix" or stated.get("shape") != [entry["n_samples"], len(measured)]:
-        yield f"X: is a {stated.get('encoding-type')} of shape {stated.get('shape')}"
+    try:
+        stated = root["X"].attrs.asdict()
+    except Exception as error:  # as above
+        yield f"X: the metadata cannot be read: {_words(error)}"
+    else:
+        if stated.get("encoding-type") != "csr_matrix" or stated.get("shape") != [entry["n_samples"], len(measured)]:
+            yield f"X: is a {stated.get('encoding-type')} of shape {stated.get('shape')}"
     if int(measured.sum()) != entry["n_genes_measured"]:
         yield f"var/measured: {measured.sum()} genes, corpus.json has {entry['n_genes_measured']}"
     if matrix.n_samples != -1:
@@ -161,4 +219,4 @@ def _curation_problems(root: zarr.Group) -> Iterator[str]:
     try:
         json.loads(str(ad.io.read_elem(root["uns/curation"])))
     except Exception as error:  # as above
-        yield f"uns/curation: is not JSON: {type(error).__name__}: {error}"
+        yield f"uns/curation: is not JSON: {_words(error)}"

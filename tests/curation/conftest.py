@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from curation.axis import ALIAS_COLUMNS, GeneAxis
 from curation.blocks import PartReader
 from curation.catalog import Part, Study
+from curation.file_sums import file_sum, sums_below
 from curation.readers import open_part
 
 
@@ -140,3 +142,34 @@ def read_table(reader: PartReader) -> tuple[np.ndarray, pd.DataFrame]:
         pd.testing.assert_frame_equal(pd.concat([block.obs for block in some]), obs.iloc[places])
     reader.close()
     return counts, obs
+
+
+@pytest.fixture(name="edit_json")
+def edit_json_fixture() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
+    """Return `edit_json`."""
+    return edit_json
+
+
+@pytest.fixture(name="restate")
+def restate_fixture() -> Callable[..., None]:
+    """Return `restate`."""
+    return restate
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the JSON object of a file."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def restate(corpus: Path, store: str, **attributes: Any) -> None:
+    """Write the sums of a store's files anew, and that of its root metadata, as its writer would have."""
+    root = corpus / store / "zarr.json"
+    edit_json(root, lambda m: m["attributes"].update(attributes, files=sums_below(corpus / store, {})))
+    sha256 = file_sum(root)["sha256"]
+
+    def state(manifest: dict[str, Any]) -> None:
+        next(entry for entry in manifest["stores"] if entry["path"] == store)["zarr_json_sha256"] = sha256
+
+    edit_json(corpus / "corpus.json", state)

@@ -17,6 +17,7 @@ import zarr
 from small_corpus import build_corpus
 
 from curation.digest import combined_digest
+from curation.file_sums import file_sum, sums_below
 from curation.sample_ids import id_hashes, ids_not_among
 
 ROOT = Path(__file__).parents[2]
@@ -52,12 +53,15 @@ def edited(corpus: Path, target: Path, store: str, change: Callable[[zarr.Group]
     shutil.copytree(corpus, target, symlinks=True)
     root = zarr.open_group(target / "stores" / store, mode="r+")
     digests = dict(root.attrs["digests"]) | change(root)
-    root.attrs.update({"digests": digests, "digest": combined_digest(digests)})
+    files = sums_below(target / "stores" / store, {})
+    root.attrs.update({"digests": digests, "digest": combined_digest(digests), "files": files})
     for path in (target / "corpus.json", *(target / "variants").glob("*.json")):
         manifest = json.loads(path.read_text())
         for entry in manifest["stores"]:
             if entry["path"] == f"stores/{store}":
                 entry["digest"] = combined_digest(digests)
+                if path.name == "corpus.json":
+                    entry["zarr_json_sha256"] = file_sum(target / "stores" / store / "zarr.json")["sha256"]
                 manifest["digest"] = "0" * 64
         path.write_text(json.dumps(manifest))
     return target
@@ -172,3 +176,19 @@ def test_ids_are_compared_chunk_by_chunk(small_corpus: Path, monkeypatch: pytest
     count, first = ids_not_among(stores, id_hashes(stores[1:]), 3)
     assert count == zarr.open_array(stores[0] / "obs" / "sample_id").shape[0]
     assert first == [str(name) for name in zarr.open_array(stores[0] / "obs" / "sample_id")[:3].tolist()]
+
+
+@pytest.mark.parametrize("file", ["var/measured/c/0", "obs/sample_id/c/0", "uns/curation/zarr.json", "zarr.json"])
+def test_a_damaged_file_that_is_read_is_named(small_corpus: Path, tmp_path: Path, file: str) -> None:
+    def change(root: zarr.Group) -> dict[str, str]:
+        return {"obs": "0" * 64, "var": "0" * 64}
+
+    corpus = edited(small_corpus, tmp_path / "edited", "gtex.plain.train.zarr", change)
+    path = corpus / "stores" / "gtex.plain.train.zarr" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    code, _, err = run("diff", small_corpus, corpus)
+    assert code == 2
+    assert "stores/gtex.plain.train.zarr" in err
+    assert file in err

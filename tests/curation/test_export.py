@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,79 @@ def test_what_cannot_be_is_told(small_corpus: Path, tmp_path: Path, arguments: l
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_store_leaves_no_file(small_corpus: Path, tmp_path: Path) -> None:
-    corpus = tmp_path / "corpus"
-    shutil.copytree(small_corpus, corpus, symlinks=True)
-    zarr.open_array(corpus / "stores" / "gtex.plain.train.zarr" / "X" / "data", mode="r+")[5] = 77_777
-    with pytest.raises(InputError, match="damaged") as caught:
-        export_study(task(corpus), tmp_path / "gtex.h5ad", overwrite=False)
-    assert "X/data with another digest" in str(caught.value)
-    assert not list(tmp_path.glob("*.h5ad*"))
-    assert not list(tmp_path.glob(".*"))
+GTEX = "stores/gtex.plain.train.zarr"
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [
+        ("X/indptr/c/0", Path.unlink),
+        ("obs/library_size/c/0", Path.unlink),
+        ("var/symbol/c/0", flipped),
+        ("X/data/c/0", flipped),
+        ("X/zarr.json", flipped),
+        ("zarr.json", flipped),
+    ],
+)
+def test_a_damaged_file_is_named_and_nothing_is_left(
+    small_corpus: Path, tmp_path: Path, file: str, harm: Callable[[Path], None]
+) -> None:
+    corpus = Path(shutil.copytree(small_corpus, tmp_path / "corpus", symlinks=True))
+    harm(corpus / GTEX / file)
+    code, _, err = run("export", corpus, "--study", "gtex", "--out", tmp_path / "gtex.h5ad")
+    assert code == 2
+    assert GTEX in err
+    assert file in err
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def refused(corpus: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        export_study(task(corpus), corpus.parent / "gtex.h5ad", overwrite=False)
+    assert [path.name for path in corpus.parent.iterdir()] == ["corpus"]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("array", ["X/data", "X/indptr", "obs/library_size", "var/measured"])
+def test_content_is_compared_with_its_digest_where_the_sums_agree(
+    small_corpus: Path, tmp_path: Path, restate: Callable[..., None], array: str
+) -> None:
+    corpus = Path(shutil.copytree(small_corpus, tmp_path / "corpus", symlinks=True))
+    values = zarr.open_array(corpus / GTEX / array, mode="r+")
+    values[5] = not values[5] if values.dtype == bool else values[5] + 1  # type: ignore[operator]
+    restate(corpus, GTEX)
+    found = refused(corpus)
+    assert f"store {GTEX}, {array if array.startswith('X') else array[:3]}" in found
+    assert "the content is not what the store's digest says" in found
+
+
+def test_what_zarr_raises_names_the_store_and_the_file(
+    small_corpus: Path, tmp_path: Path, restate: Callable[..., None]
+) -> None:
+    corpus = Path(shutil.copytree(small_corpus, tmp_path / "corpus", symlinks=True))
+    flipped(corpus / GTEX / "X" / "data" / "c" / "0")
+    restate(corpus, GTEX)
+    found = refused(corpus)
+    assert f"store {GTEX}, file X/data" in found
+    assert "cannot be decoded" in found
+
+
+def test_a_manifest_that_counts_other_samples_is_refused(
+    small_corpus: Path, tmp_path: Path, edit_json: Callable[..., None]
+) -> None:
+    corpus = Path(shutil.copytree(small_corpus, tmp_path / "corpus", symlinks=True))
+
+    def change(manifest: dict[str, Any]) -> None:
+        next(entry for entry in manifest["stores"] if entry["path"] == GTEX)["n_samples"] += 1
+
+    edit_json(corpus / "corpus.json", change)
+    assert "expected: n_samples 31\nfound: n_samples 30" in refused(corpus)
 
 
 def test_a_disk_without_room_is_told_before_the_first_byte(

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,24 @@ def test_a_damaged_manifest_and_a_stale_store_are_named(small_corpus: Path, tmp_
     code, _, err = run("info", copy)
     assert code == 2
     assert "this file is damaged" in err
+
+
+@pytest.mark.parametrize("field", ["digest", "name", "stores", "gene_axis"])
+def test_a_manifest_without_a_field_is_named(
+    small_corpus: Path, tmp_path: Path, edit_json: Callable[..., None], field: str
+) -> None:
+    corpus = Path(shutil.copytree(small_corpus, tmp_path / "corpus", symlinks=True))
+    edit_json(corpus / "corpus.json", lambda manifest: manifest.pop(field))
+    code, _, err = run("info", corpus)
+    assert code == 2
+    assert f"where: {corpus / 'corpus.json'}" in err
+    assert f"found: lacks {field}" in err
+
+
+def test_metadata_that_does_not_name_a_codec_is_named(small_corpus: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(small_corpus, tmp_path / "corpus", symlinks=True))
+    metadata = corpus / "stores" / "gtex.plain.train.zarr" / "X" / "data" / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"cname"', '"cnbme"'))
+    code, _, err = run("info", corpus)
+    assert code == 2
+    assert "store stores/gtex.plain.train.zarr, file X/data/zarr.json" in err

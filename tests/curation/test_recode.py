@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +357,27 @@ class TestBucket:
         code, _, err = run("recode", small_corpus, "s3://no-such-bucket/corpus")
         assert code == 2
         assert "there is no such bucket" in err
+
+
+@pytest.mark.parametrize("codec", ["lz4", "keep"])
+def test_what_zarr_raises_names_the_store_and_the_file_where_the_sums_agree(
+    small_corpus: Path, tmp_path: Path, restate: Callable[..., None], codec: str
+) -> None:
+    for number, file in enumerate(("X/data/c/0", "X/indptr/zarr.json", "obs/sample_id/zarr.json")):
+        corpus = Path(shutil.copytree(small_corpus, tmp_path / str(number), symlinks=True))
+        path = corpus / "stores" / "gtex.plain.train.zarr" / file
+        path.write_bytes(b"{" + path.read_bytes()[1:-1])
+        restate(corpus, "stores/gtex.plain.train.zarr")
+        with pytest.raises(InputError, match="cannot be decoded") as caught:
+            recode(corpus, str(tmp_path / f"copy_{number}"), codec=Codec.named(codec, None))
+        assert f"store stores/gtex.plain.train.zarr, file {file.split('/')[0]}" in str(caught.value)
+        assert not list((tmp_path / f"copy_{number}").glob("stores/*gtex.plain.train*"))
+
+
+def test_a_damaged_table_beside_the_stores_is_not_copied(small_corpus: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(small_corpus, tmp_path / "corpus", symlinks=True))
+    (corpus / "genes.parquet").write_bytes(b"PAR1")
+    code, _, err = run("recode", corpus, tmp_path / "copy")
+    assert code == 2
+    assert f"where: {corpus / 'genes.parquet'}" in err
+    assert not (tmp_path / "copy").exists()

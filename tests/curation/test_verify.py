@@ -15,6 +15,7 @@ import pytest
 import zarr
 
 from curation import obs_writer, shards
+from curation.__main__ import main
 from curation.axis import GeneAxis
 from curation.build import Curation, curate_training
 from curation.catalog import Study
@@ -156,6 +157,60 @@ def test_a_flipped_byte_in_a_chunk_is_found_without_the_sums_here_and_by_zarr(co
         np.testing.assert_array_equal(zarr.open_array(store / "X" / name)[:], values)
 
 
+N_METADATA = 150
+
+
+def test_no_flipped_byte_of_metadata_ends_the_check_of_a_store(corpus: Path, pool: Executor) -> None:
+    store, entry, axis = corpus / TRAIN, entry_of(corpus), GeneAxis.read(corpus / "genes.parquet")
+    arguments = (store, entry, axis.ensembl_ids, pool)
+    assert check_store(*arguments, symbols=axis.genes["symbol"].to_list()).problems == []
+    draw, files = random.Random(2), sorted(store.rglob("zarr.json"))
+    assert len(files) > 30
+    for turn in range(N_METADATA):
+        file = files[turn % len(files)]
+        place, bits = draw.randrange(file.stat().st_size), draw.randrange(1, 256)
+        flip(file, place, bits)
+        problems = check_store(*arguments).problems
+        name = file.relative_to(store).as_posix()
+        assert any(problem.startswith(f"{name}: ") for problem in problems), (name, place, problems)
+        flip(file, place, bits)
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "X/zarr.json", "X/data/zarr.json", "obs/zarr.json", "var/zarr.json"])
+def test_metadata_that_is_no_json_is_listed_and_the_rest_is_checked(
+    corpus: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    (corpus / TRAIN / file).write_text("{")
+    (corpus / "gene_names.parquet").write_bytes(b"PAR1")
+    shutil.rmtree(corpus / "stores" / "two.r.train.zarr")
+    assert main(["verify", str(corpus)]) == 2
+    err = capsys.readouterr().err
+    assert f"{TRAIN}: {file}: " in err
+    assert "stores/two.r.train.zarr: the store is missing" in err
+    assert "gene_names.parquet: its bytes" in err
+
+
+@pytest.mark.parametrize("array", [[], [-1], ["3"], [1_000], "x", None])
+def test_a_shape_that_cannot_be_is_listed(corpus: Path, pool: Executor, array: Any) -> None:
+    for name in ("X/data", "X/indptr", "obs/library_size", "var/measured"):
+        path = corpus / TRAIN / name / "zarr.json"
+        before = path.read_text()
+        edit_json(path, lambda metadata: metadata.update(shape=array))
+        problems = check_store(corpus / TRAIN, entry_of(corpus), None, pool).problems
+        assert any(problem.startswith(f"{name}/zarr.json: ") for problem in problems), problems
+        assert len(problems) > 1
+        path.write_text(before)
+
+
+def test_a_symbol_that_is_not_that_of_the_axis_is_found(corpus: Path, restate: Callable[..., None]) -> None:
+    symbols = zarr.open_array(corpus / TRAIN / "var" / "symbol", mode="r+")
+    symbols[0] = "TP35"
+    restate(corpus, TRAIN)
+    problems = verify_corpus(corpus)
+    words = "var/symbol: does not agree with genes.parquet at 1 genes; ENSG00000000001 has 'TP35', genes.parquet has"
+    assert any(problem.startswith(f"{TRAIN}: {words} 'TP53'") for problem in problems), problems
+
+
 def test_damages_of_several_kinds_are_all_listed_and_each_names_its_shard(corpus: Path) -> None:
     store = corpus / TRAIN / "X"
     cut = store / "data" / "c" / "1"
@@ -204,6 +259,8 @@ def test_a_table_beside_the_stores_is_held_by_its_sum(corpus: Path) -> None:
         (lambda m: m["stores"][0].update(digest="0" * 64), "its digest does not fit its list of stores"),
         (lambda m: m["gene_axis"].update(n_genes=9), "is not the gene axis that corpus.json names"),
         (lambda m: m["sources"].pop("one"), "corpus.json: sources has two"),
+        (lambda m: m.pop("digest"), "corpus.json: it has no digest"),
+        (lambda m: m["stores"][0].update(n_samples="7"), "1 entries of stores lack a field, or have one of another"),
     ],
 )
 def test_a_stale_corpus_json_is_named(corpus: Path, change: Callable[[Any], None], words: str) -> None:
