@@ -165,6 +165,7 @@ CODE = {
         "in_order.py",
         "json_file.py",
         "labels.py",
+        "manifest_check.py",
         "obs_writer.py",
         "overlap.py",
         "qc.py",
