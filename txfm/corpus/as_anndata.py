@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import scipy.sparse as sp
 
 from txfm.corpus.places import place_of
 from txfm.corpus.store_files import StoreFiles, root_attributes
@@ -51,5 +52,6 @@ def as_anndata(store: str | Path, *, lazy: bool = True) -> anndata.AnnData:
     if lazy:
         return anndata.AnnData(X=anndata.io.sparse_dataset(group["X"]), **parts)
     counts = anndata.io.read_elem(group["X"])
-    counts.indices = counts.indices.astype(np.int32, copy=False)
-    return anndata.AnnData(X=counts, **parts)
+    # The constructor gives indices and indptr one type, which SciPy asks for: int32, or int64 from 2^31 non-zeros on
+    wide = sp.csr_matrix((counts.data, counts.indices.astype(np.int32), counts.indptr), shape=counts.shape)
+    return anndata.AnnData(X=wide, **parts)
