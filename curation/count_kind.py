@@ -22,7 +22,7 @@ N_BLOCKS, N_ROWS = 16, 64
 # ... and as few as 64 of deep ones: 1,024 bulk samples of 50,000 genes would be 0.6 GB
 FEW_ROWS, N_VALUES = 4, 2**21
 # Kinds that a catalogue can state and a detected kind that contradicts each; what is no count contradicts all of them
-NO_COUNTS = ("scaled", "log", "normalised")
+NO_COUNTS = ("scaled", "log", "normalised", "fractions")
 CONTRADICTIONS = {
     "umi": (*NO_COUNTS, "expected", "coverage", "smartseq_tpm", "reads"),
     "reads": (*NO_COUNTS, "expected", "coverage", "smartseq_tpm", "umi"),
@@ -35,6 +35,7 @@ WHAT = {
     "scaled": "{n} of the {of} values looked at are negative",
     "log": "{n} of the {of} values looked at are not integers but logarithms",
     "normalised": "these values are normalised to one total, not counts",
+    "fractions": "{n} of the {of} values looked at are not integers",
     "expected": "{n} of the {of} values looked at are not integers",
     "coverage": "these integers are too large for counts of reads: base-pair coverage",
     "smartseq_tpm": "these integers are rounded TPM, not counts",

@@ -151,7 +151,11 @@ def judge(
     n_kept, kept_total = int(kept.samples.sum()), int(kept.counts.sum())
     if not n_kept:
         _refuse_nothing_left(reader, recipe, dropped)
-    assert tally.total == kept_total + dropped_counts.total(), "every count is kept or dropped under one reason"
+    if tally.total != kept_total + dropped_counts.total():
+        raise RuntimeError(
+            f"study {study.name}: {tally.total:,} counts read, {kept_total:,} kept and {dropped_counts.total():,} "
+            "dropped: every count is kept or dropped under one reason, so this is a fault of the program"
+        )
     tables = [part.reader.gene_ids for part in reader.parts]
     genes = gene_report(tables, intake.maps, tally.totals)
     gene_reasons = {reason: int(mask.sum()) for reason, mask in axis_drops.items() if mask.any()}

@@ -18,8 +18,19 @@ MAX_READS = 3e8
 READ_LENGTHS, SMALL_COVERAGE, MULTIPLES_OF_READ_LENGTH = range(25, 301), 2_000, 0.15
 # Totals of rounded TPM: 1e6 but for what rounding and genes outside the table take away
 TPM_MEDIAN, TPM_LARGEST, TPM_SMALLEST = (0.7e6, 1.01e6), 1.01e6, 0.7
+# ... of all genes, so that they agree: 0.01% between the quartiles of simulated ones; reads differ by 15% and more
+TPM_SPREAD = 0.05
+# Totals of counts scatter by their square root; those of rounded shares of one total by less, if genes are few or deep
+NO_CHANCE = 0.3
+# ... but so do cells that were thinned to one depth and then lost some genes. Of their values 35-60% are 1 (10,000 and
+# 1,000 counts), and where fewer are, more than half of the totals stay the same; of reads per 100,000, rounded, 12% are
+THINNED_ONES, THINNED_SAME = 0.2, 0.5
 # log2(count + 1) of the largest count of a deep bulk sample (7e6 in gtex_skin) is 23
 LARGEST_OF_LOGS = 24.0
+# Expected counts of genes without a rival for their reads are whole: 88-91% of the values (zeros not counted) of 30
+# real samples of RSEM. A table with few whole numbers is in doubt if it reaches as far as counts do; if it does not,
+# or next to none is whole, its values were divided by something. Five digits alone leave 0.13% whole (real cells).
+WHOLE_OF_EXPECTED, WHOLE_BY_DIGITS, LARGEST_OF_RESCALED = 0.25, 5e-4, 1_000.0
 # Single cells: UMI chemistries end at about 2e5 molecules a cell, and most of their values are 1 to 3
 UMI_LARGEST_TOTAL, UMI_LARGEST_MEAN = 1e6, 30.0
 # Reads without UMI: amplified molecules are seen many times, so ones are rare and totals large
@@ -37,7 +48,8 @@ class Kind:
     Attributes
     ----------
     name : str
-        umi, reads, expected, smartseq_tpm, coverage, log, scaled, normalised; or counts, where umi and reads are alike.
+        umi, reads, expected, smartseq_tpm, coverage, log, scaled, normalised, fractions (without the whole numbers that
+        expected counts have); or counts, where umi and reads are alike.
     evidence : str
         What was seen, to follow "values 1, 2, 3 in X".
     sure : bool
@@ -75,12 +87,18 @@ def examples(traits: Traits, kind: Kind) -> str:
 
 
 def _kind_of_fractions(traits: Traits) -> Kind:
-    samples, values = traits.samples, traits.values
-    enough, many = len(samples) >= SOME_SAMPLES, len(values) >= MANY_VALUES
-    fractions = traits.fractions
+    samples, fractions = traits.samples, traits.fractions
+    n_values, largest = int(samples["n_values"].sum()), float(samples["largest"].max())
+    share = samples["n_fractions"].sum() / n_values
+    too_small = n_values >= MANY_VALUES and largest < LARGEST_OF_LOGS
+    no_whole = n_values >= MANY_VALUES and 1 - share < (
+        WHOLE_OF_EXPECTED if largest < LARGEST_OF_RESCALED else WHOLE_BY_DIGITS
+    )
+    enough = len(samples) >= SOME_SAMPLES or too_small or no_whole
     totals_tell = len(samples) >= 4 and samples["n_values"].median() >= VALUES_OF_A_TOTAL
     if name := log_of_integers(fractions):
-        return Kind(name="log", evidence=f"look like {name}", sure=len(fractions) >= 4 and len(samples) > 1)
+        sure = too_small or (len(fractions) >= 4 and len(samples) > 1)
+        return Kind(name="log", evidence=f"look like {name}", sure=sure)
     if totals_tell and samples["log_total"].notna().all() and traits.spread("log_total") < 0.01:
         total = samples["log_total"].median()
         return Kind(
@@ -96,10 +114,12 @@ def _kind_of_fractions(traits: Traits) -> Kind:
     if traits.median("multiples") > 0.9:
         text = "look like counts divided by the size of their sample: 1, 2, 3, ... times its smallest value"
         return Kind(name="normalised", evidence=text, sure=enough)
-    if values.max() < LARGEST_OF_LOGS:
-        text = f"go up to {values.max():.4g} only, as in normalised and log-transformed matrices"
-        return Kind(name="log", evidence=text, sure=enough and many)
-    share = samples["n_fractions"].sum() / samples["n_values"].sum()
+    if largest < LARGEST_OF_LOGS:
+        text = f"go up to {largest:.4g} only, as in normalised and log-transformed matrices"
+        return Kind(name="log", evidence=text, sure=too_small)
+    if no_whole:
+        text = f"go up to {largest:,.4g}, and {1 - share:.2%} of them are whole numbers; of expected counts, most are"
+        return Kind(name="fractions", evidence=f"{text}; values divided by something are not")
     text = f"are fractions, as {share:.0%} of the values are: expected counts (RSEM, Salmon), TPM or normalised values"
     return Kind(name="expected", evidence=text, sure=False)
 
@@ -117,18 +137,26 @@ def _kind_of_integers(traits: Traits) -> Kind:
             text += f", and are multiples of {length} more often than chance allows: counted base by base of each read"
         return Kind(name="coverage", evidence=text)
     low, high = np.percentile(totals, [5, 95])
+    ones = float(samples["n_ones"].sum() / samples["n_values"].sum())
+    thinned = np.mean(totals == totals.max()) > THINNED_SAME
     if (
         n >= FEW_SAMPLES
         and TPM_MEDIAN[0] <= median <= TPM_MEDIAN[1]
         and high <= TPM_LARGEST
         and low >= TPM_SMALLEST * median
+        and traits.spread("total") <= TPM_SPREAD
+        and not thinned
     ):
         return Kind(name="smartseq_tpm", evidence=f"add up to {low:,.0f} to {high:,.0f} in a sample, as rounded TPM do")
-    if n >= SOME_SAMPLES and totals.std() > 0 and traits.spread("total") * np.sqrt(median) < 0.3:
+    if (
+        n >= SOME_SAMPLES
+        and traits.spread("total") * np.sqrt(median) < NO_CHANCE
+        and ones < THINNED_ONES
+        and not thinned
+    ):
         text = f"add up to {median:,.0f} in a sample, closer to each other than chance leaves counts"
         return Kind(name="normalised", evidence=text)
     mean = median / float(samples["n_values"].median())
-    ones = float(samples["n_ones"].sum() / samples["n_values"].sum())
     seen = f"a sample has {median:,.0f} counts, {mean:,.1f} a detected gene, and {ones:.0%} of its values are 1"
     if median > UMI_LARGEST_TOTAL and mean > UMI_LARGEST_MEAN:
         return Kind(name="reads", evidence=f"look like reads: {seen}", sure=n >= FEW_SAMPLES)

@@ -28,8 +28,9 @@ class Traits:
     Attributes
     ----------
     samples : DataFrame
-        One row a sample that has a value: total; n_values; n_ones; n_negative; n_not_finite; n_fractions; multiples
-        (share of the values below 50 times the smallest that are whole multiples of it; NaN for fewer than 4);
+        One row a sample that has a value: total; largest; n_values; n_ones; n_negative; n_not_finite; n_fractions;
+        multiples (share of the values below 50 times the smallest that are whole multiples of it; NaN for fewer than
+        4);
         log_total and log_multiples (the same of exp(x) - 1; NaN where a value is negative or above `LARGEST_LOG`).
     values : ndarray of float64
         Finite values of all these samples, at most `VALUES_PER_SAMPLE` of each.
@@ -90,6 +91,7 @@ def _measure_sample(stored: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
     logs = np.expm1(finite) if positive and finite.max() <= LARGEST_LOG else np.empty(0)
     row = {
         "total": float(finite.sum()),
+        "largest": float(finite.max()) if len(finite) else float("nan"),
         "n_values": len(stored),
         "n_ones": int(np.count_nonzero(finite == 1)),
         "n_negative": int(np.count_nonzero(finite < 0)),

@@ -1,4 +1,4 @@
-"""Readers: from a file of any of the study formats to blocks of samples, in memory that does not grow with rows."""
+"""Readers: from a file of any of the study formats to blocks of samples, of which a few are in memory at a time."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ class AnnDataFrame:
         self, item: Any, *, where: str, columns: frozenset[str] | None = None, index: str | None = None
     ) -> None:
         self._item = item
+        self._where = where
         if _is_array(item):
             names = list(item.dtype.names or ())
             self._index_name = next((name for name in ("index", "_index") if name in names), names[0] if names else "")
@@ -69,7 +70,17 @@ class AnnDataFrame:
     def frame(self, first: int, last: int) -> pd.DataFrame:
         """Return rows `first` to `last` - 1 as strings."""
         columns = {name: column.read(first, last) for name, column in self._columns.items()}
-        return pd.DataFrame(columns, index=pd.Index(self.ids(first, last), dtype=object))
+        ids = self.ids(first, last)
+        for name, values in columns.items():
+            if len(values) != len(ids):
+                raise InputError(
+                    "a column of the table has another length than its index",
+                    where=self._where,
+                    expected=f"{len(ids)} values of rows {first} to {last - 1}",
+                    found=f"{len(values)} in column {name!r}",
+                    todo="the file is damaged: fetch it again",
+                )
+        return pd.DataFrame(columns, index=pd.Index(ids, dtype=object))
 
     def ids(self, first: int, last: int) -> list[str]:
         """Return the index of rows `first` to `last` - 1."""
@@ -129,7 +140,7 @@ class _Masked:
 
     def read(self, first: int, last: int) -> list[str]:
         values = _strings(self._values.read(first, last))
-        return ["" if gone else value for value, gone in zip(values, self._mask.read(first, last), strict=True)]
+        return ["" if gone else value for value, gone in zip(values, self._mask.read(first, last), strict=False)]
 
 
 def _column_of(item: Any) -> _Column | None:

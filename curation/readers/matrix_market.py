@@ -23,7 +23,7 @@ def read_sizes(path: Path) -> tuple[int, tuple[int, int, int]]:
         It is another kind of file, or of matrix.
     """
     with whole_file(path) as handle:
-        first = handle.readline().decode("utf-8", "replace").strip()
+        first = handle.readline().decode("utf-8", "replace").removeprefix("\ufeff").strip()
         kind = first.lower().split()
         if kind[:3] != ["%%matrixmarket", "matrix", "coordinate"] or kind[4:] != ["general"] or "pattern" in kind:
             raise InputError(

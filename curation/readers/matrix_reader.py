@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from types import TracebackType
 from typing import Protocol
 
 import pandas as pd
@@ -15,6 +16,9 @@ from scipy import sparse
 from curation.blocks import Block
 from curation.errors import InputError
 from curation.readers.read_ahead import read_ahead
+
+# What reads and unpacks files; a ValueError from elsewhere is a fault of this program, not of the file
+FILE_LIBRARIES = frozenset(("h5py", "zarr", "numcodecs", "gzip", "zipfile", "zlib", "lzma", "bz2", "_compression"))
 
 
 class Rows(Protocol):
@@ -132,7 +136,8 @@ def spread_evenly(n_samples: int, n_blocks: int, n_rows: int) -> list[int]:
 def damage_told(where: str) -> Iterator[None]:
     """Turn what libraries raise on a damaged file into an InputError; an error of the system passes as it is.
 
-    An InputError that knows no place gets this one.
+    RuntimeError, ValueError and KeyError tell of damage only if they passed through a library that reads files; others
+    pass with a note of the place. An InputError that knows no place gets this one.
     """
     try:
         yield
@@ -145,10 +150,23 @@ def damage_told(where: str) -> Iterator[None]:
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, zlib.error, zipfile.BadZipFile) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
+        if isinstance(error, RuntimeError | ValueError | KeyError) and not _of_a_file(error.__traceback__):
+            error.add_note(f"while reading {where}")
+            raise
         raise InputError(
             "the file ends early or is damaged",
             where=where,
             expected="a file that can be read to its end",
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            todo="delete it and fetch it again",
+            found=": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
+            todo="compare it with its checksum (`python -m curation verify-sources`): if it differs, delete it and "
+            "fetch it again; if not, it was published so, or the reader does not know its layout",
         ) from error
+
+
+def _of_a_file(place: TracebackType | None) -> bool:
+    """Return whether an error passed through a library that reads files."""
+    while place is not None:
+        if str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in FILE_LIBRARIES:
+            return True
+        place = place.tb_next
+    return False

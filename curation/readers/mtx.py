@@ -15,6 +15,7 @@ from curation.readers.id_lists import GENE_EXPRESSION, read_ids
 from curation.readers.matrix_market import entries, read_sizes
 from curation.readers.matrix_reader import MatrixReader, damage_told
 from curation.readers.metadata import read_metadata, sample_table
+from curation.readers.text import line_chunks
 from curation.readers.triplet_spool import TripletSpool
 
 
@@ -42,6 +43,14 @@ def open_mtx(part: Part, sources: Path, scratch: Path, columns: frozenset[str] |
             expected=f"{n_genes} genes x {n_samples} samples{either}",
             found=f"{n_rows} x {n_columns}",
             todo="check that matrix, features and barcodes are of one export",
+        )
+    if not n_entries and next(line_chunks(path, skip=n_header), None) is None:
+        raise InputError(
+            "the matrix is whole but empty",
+            where=str(path),
+            expected="at least one entry",
+            found=f"a size line of {n_rows} x {n_columns} with 0 entries, and none after it",
+            todo="leave this part out of the catalogue, or point it at the matrix that holds the counts",
         )
     metadata = read_metadata(sources / part.files["metadata"], columns) if "metadata" in part.files else None
     samples = sample_table(barcodes.ids, metadata, where=str(path))

@@ -58,10 +58,22 @@ def read_lines(path: Path, n: int) -> list[str]:
     ------
     InputError
         There are fewer.
+
+    Notes
+    -----
+    A byte order mark is no part of the first line.
     """
     with whole_file(path) as handle:
         lines = [handle.readline().decode("utf-8", "replace") for _ in range(n)]
     if not all(lines):
+        if "\r" in lines[0].rstrip("\r\n"):
+            raise InputError(
+                "the lines end as on old Macs",
+                where=str(path),
+                expected="lines that end with a line feed, alone or after a carriage return",
+                found="carriage returns alone",
+                todo="turn them into line feeds (tr '\\r' '\\n'), and give the result an address in the catalogue",
+            )
         raise InputError(
             "the file is too short",
             where=str(path),
@@ -69,7 +81,7 @@ def read_lines(path: Path, n: int) -> list[str]:
             found=f"{sum(map(bool, lines))} lines",
             todo="delete it and fetch it again, or correct its format in the catalogue",
         )
-    return [line.rstrip("\r\n") for line in lines]
+    return [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
 
 
 def line_chunks(path: Path, *, skip: int, quoted: bool = False) -> Generator[bytes, None, None]:

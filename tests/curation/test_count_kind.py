@@ -137,6 +137,51 @@ def test_counts_thinned_to_one_depth_are_still_counts() -> None:
     assert {detect_kind(measure([sparse.csr_matrix(values)])).name for values in (about, exactly)} <= {"umi", "counts"}
 
 
+def test_cells_that_were_thinned_and_then_lost_genes_are_still_counts(make_study: Callable[..., Study]) -> None:
+    rng = np.random.default_rng(0)
+    genes = rng.lognormal(0, 2, 3_000)
+    for depth in (1_000, 10_000, 100_000):
+        values = rng.multinomial(depth, genes / genes.sum(), size=300)
+        values[:, (values > 0).sum(axis=0) < 3] = 0
+        assert len(set(values.sum(axis=1))) > 1
+        check_count_kind(SomeBlocks(values), make_study(parts=[PART]), "p")
+
+
+def shallow_bulk() -> np.ndarray:
+    """Read counts whose totals lie where those of rounded TPM may lie, but do not agree."""
+    rng = np.random.default_rng(0)
+    genes = rng.lognormal(0, 2, 15_000)
+    return np.stack([rng.multinomial(int(total), genes / genes.sum()) for total in rng.uniform(0.66e6, 0.95e6, 24)])
+
+
+def log_of_fpkm(n_samples: int = 10) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    values = np.log2(rng.lognormal(0, 2, (n_samples, 15_000)) * rng.uniform(0.5, 2, (n_samples, 1)) + 1)
+    return np.where(values < 0.3, 0, values)
+
+
+def scaled_without_centring(factor: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2, 1, (200, 3_000)) * (rng.random((200, 3_000)) < 0.2)
+    return values / values.std(axis=0) * factor
+
+
+def test_few_samples_and_one_large_value_among_many_are_seen_whole() -> None:
+    """A maximum over a choice of values would miss the one that tells counts from logarithms."""
+    values = log_of_fpkm(1)
+    values[0, 7_001] = 25_000
+    assert measure([sparse.csr_matrix(values)]).samples["largest"].tolist() == [25_000]
+
+
+def test_fractions_that_reach_as_far_as_counts_do_are_in_doubt_and_pass_on_request(
+    make_study: Callable[..., Study],
+) -> None:
+    values = np.round(scaled_without_centring(1_000), 2)
+    check_count_kind(SomeBlocks(values), make_study(parts=[PART], count_kind="expected"), "p")
+    with pytest.raises(InputError, match="not integers"):
+        check_count_kind(SomeBlocks(values), make_study(parts=[PART], count_kind="umi"), "p")
+
+
 def test_empty_samples_prove_nothing(make_study: Callable[..., Study]) -> None:
     check_count_kind(SomeBlocks(np.zeros((30, 5))), make_study(parts=[PART]), "p")
     check_count_kind(SomeBlocks(np.zeros((0, 5))), make_study(parts=[PART]), "p")
@@ -174,6 +219,11 @@ def refusal(reader: SomeBlocks, study: Study) -> InputError:
         ("reads", "sc", lambda: draw(1e3), "look like UMI counts: a sample has ", "count_kind: umi"),
         ("smartseq_tpm", "sc", lambda: draw(1e3), "look like UMI counts: a sample has ", "count_kind: umi"),
         ("expected", "sc", lambda: draw(1e3) - 0.5, "are negative", "raw count matrix"),
+        ("expected", "bulk", log_of_fpkm, "normalised and log-transformed", "raw count matrix"),
+        ("expected", "bulk", lambda: log_of_fpkm(1), "log-transformed", "raw count matrix"),
+        ("expected", "bulk", lambda: np.log1p(reads_without_umi(1)), "look like log(count + 1)", "raw count matrix"),
+        ("expected", "sc", lambda: scaled_without_centring(8), "0.00% of them are whole numbers", "raw count matrix"),
+        ("expected", "sc", lambda: scaled_without_centring(1e4), "0.00% of them are whole", "raw count matrix"),
     ],
 )
 def test_a_contradiction_shows_its_evidence_and_the_way_out(
@@ -201,6 +251,8 @@ def test_a_contradiction_shows_its_evidence_and_the_way_out(
         ("reads", "bulk", reads_without_umi),
         ("reads", "sc", lambda: draw(6e4)),
         ("reads", "bulk", lambda: draw(1e3)[:20]),
+        ("reads", "bulk", shallow_bulk),
+        ("mixed", "bulk", shallow_bulk),
         ("expected", "bulk", expected_counts),
         ("expected", "bulk", reads_without_umi),
         ("smartseq_tpm", "sc", rounded_tpm),

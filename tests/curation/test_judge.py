@@ -17,6 +17,7 @@ from curation.catalog import Study
 from curation.corpus import assemble, compose
 from curation.errors import InputError
 from curation.recipe import Recipe
+from curation.tally import CountTally
 
 N_GENES = 60
 IDS = [f"ENSG{number:011d}" for number in range(1, N_GENES + 1)]
@@ -94,6 +95,23 @@ def test_of_samples_with_the_same_counts_the_first_stays(build, tmp_path) -> Non
     assert report["samples"] == {"read": 5, "kept": 3, "dropped": {"duplicate_of_another_sample": 2}}
     assert sorted(store(tmp_path).obs["source_row"]) == [0, 1, 2]
     assert report["counts"]["dropped"] == {"duplicate_of_another_sample": 2 * counts[1].sum()}
+
+
+def test_counts_that_do_not_add_up_end_the_study(build, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(CountTally, "by_reason", lambda *_: {"unknown": 1})
+    with pytest.raises(RuntimeError, match="every count is kept or dropped under one reason"):
+        build(cells(3))
+    assert not (tmp_path / "corpus" / "toy.json").exists()
+
+
+def test_a_sample_without_metadata_has_that_reason_before_a_filters(build) -> None:
+    """The order that docs/qc.md and docs/simulation.md state."""
+    rule = {"column": "quality", "keep": ["good"], "reason": "poor"}
+    report = build(cells(4), metadata=",quality\nc0,good\nc1,good\nc2,bad\n", filters=[rule])
+    assert report["samples"]["dropped"] == {"no_metadata": 1, "poor": 1}
+    page = (Path(__file__).parents[2] / "docs" / "qc.md").read_text()
+    order = page.split("## Order")[1]
+    assert order.index("`no_metadata`") < order.index("`reason` of a filter")
 
 
 def test_a_recipe_may_keep_them(build) -> None:

@@ -294,6 +294,45 @@ def test_a_chunk_that_is_damaged_is_refused(tmp_path, open_table: Callable) -> N
         list(reader.blocks())
 
 
+def test_the_message_on_damage_carries_the_librarys_words_and_the_checksum_before_deletion(
+    tmp_path, open_table: Callable
+) -> None:
+    large_table("csr")[1].write_h5ad(tmp_path / "x.h5ad")
+    with h5py.File(tmp_path / "x.h5ad", "a") as file:
+        del file["X/data"]
+    with pytest.raises(InputError, match="ends early or is damaged") as caught:
+        open_table(format="h5ad", files={"matrix": "x.h5ad"})
+    assert caught.value.found.startswith("KeyError: ")
+    assert caught.value.todo.startswith("compare it with its checksum")
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError])
+def test_a_fault_of_the_program_is_not_told_as_damage_of_the_file(
+    tmp_path, open_table: Callable, monkeypatch, kind: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise kind("a fault")
+
+    large_table("csr")[1].write_h5ad(tmp_path / "x.h5ad")
+    reader = open_table(format="h5ad", files={"matrix": "x.h5ad"})
+    monkeypatch.setattr("curation.readers.sparse_rows.SparseRows._block", fail)
+    with pytest.raises(kind, match="a fault") as caught:
+        list(reader.blocks())
+    assert not isinstance(caught.value, InputError)
+    assert "x.h5ad" in caught.value.__notes__[0]
+
+
+def test_a_column_shorter_than_its_index_is_refused(tmp_path, open_table: Callable) -> None:
+    large_table("csr")[1].write_h5ad(tmp_path / "x.h5ad")
+    with h5py.File(tmp_path / "x.h5ad", "a") as file:
+        file["obs/short"] = np.arange(3)
+        file["obs"].attrs["column-order"] = ["short"]
+    reader = open_table(format="h5ad", files={"matrix": "x.h5ad"})
+    with pytest.raises(InputError, match="another length than its index") as caught:
+        list(reader.blocks())
+    assert "short" in caught.value.found
+
+
 def test_a_folder_that_is_no_store_is_refused(tmp_path, open_table: Callable) -> None:
     (tmp_path / "x.zarr").mkdir()
     with pytest.raises(InputError, match="not a Zarr store"):

@@ -109,6 +109,14 @@ def test_a_truncated_gzip_is_refused(tmp_path, open_table: Callable, cut: int) -
     assert not any((tmp_path / "scratch").iterdir())
 
 
+@pytest.mark.parametrize("orientation", ["genes_by_samples", "samples_by_genes"])
+def test_line_ends_of_old_macs_are_named(tmp_path, open_table: Callable, orientation: str) -> None:
+    (tmp_path / "m.csv").write_bytes(b"g,s1,s2\rA,1,2\rB,3,4\r")
+    with pytest.raises(InputError, match="old Macs") as caught:
+        open_table(format="dense_text", orientation=orientation, files={"matrix": "m.csv"})
+    assert "fetch" not in caught.value.todo
+
+
 def write_gct(path: Path, *, n_genes: int = 3) -> None:
     rows = "".join(f"{gene}\t{gene}\t{chr(9).join(map(str, row))}\n" for gene, row in zip(GENES, COUNTS.T, strict=True))
     path.write_text(f"#1.2\n{n_genes}\t4\nName\tDescription\t" + "\t".join(SAMPLES) + "\n" + rows)

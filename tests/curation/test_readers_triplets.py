@@ -148,6 +148,23 @@ def test_a_damaged_matrix_is_refused_and_leaves_nothing_behind(
     assert not any((tmp_path / "scratch").iterdir())
 
 
+def test_a_byte_order_mark_before_the_first_line_is_passed_over(
+    tmp_path, open_table: Callable, read_table: Callable, write_mtx: Callable
+) -> None:
+    files = write_mtx(tmp_path, COUNTS, GENES, SAMPLES)
+    text_ = gzip.decompress((tmp_path / "matrix.mtx.gz").read_bytes())
+    (tmp_path / "matrix.mtx.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text_))
+    counts, _ = read_table(open_table(format="mtx", files=files))
+    np.testing.assert_array_equal(counts, COUNTS)
+
+
+def test_a_matrix_without_an_entry_is_whole_but_empty(tmp_path, open_table: Callable, write_mtx: Callable) -> None:
+    files = write_mtx(tmp_path, COUNTS * 0, GENES, SAMPLES)
+    with pytest.raises(InputError, match="whole but empty") as caught:
+        open_table(format="mtx", files=files)
+    assert "again" not in caught.value.todo
+
+
 def test_more_genes_than_any_annotation_has_are_taken_for_a_wrong_orientation(tmp_path) -> None:
     spool = triplet_spool.TripletSpool(tmp_path, n_rows=2, n_columns=2**21, mean_nnz=1)
     with pytest.raises(InputError, match="more genes than any annotation"):
