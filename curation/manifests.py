@@ -118,15 +118,7 @@ def read_manifest(folder: Path, *, majors: tuple[str, ...] = KNOWN_MAJORS) -> di
             todo=_advice(folder),
         )
     manifest = read_json(path)
-    version = str(manifest.get("format_version", ""))
-    if manifest.get("format") != "diverserna-corpus" or version.split(".")[0] not in majors:
-        raise InputError(
-            "this corpus is of a format that this command does not read",
-            where=str(path),
-            expected=f"format diverserna-corpus, major version {' or '.join(majors)}",
-            found=f"format {manifest.get('format')}, version {version or 'not stated'}",
-            todo="use the release of this program that wrote it, or build the corpus again with this one",
-        )
+    _refuse_format(path, manifest, "corpus", majors)
     if fault := corpus_fault(manifest):
         raise _damaged(path, fault)
     return manifest
@@ -156,18 +148,22 @@ def read_variant(folder: Path, name: str) -> dict[str, Any]:
         )
     path = folder / "variants" / f"{name}.json"
     variant = read_json(path)
-    version = str(variant.get("format_version", ""))
-    if variant.get("format") != "diverserna-variant" or version.split(".")[0] not in KNOWN_MAJORS:
-        raise InputError(
-            "this variant is of a format that this command does not read",
-            where=str(path),
-            expected=f"format diverserna-variant, major version {' or '.join(KNOWN_MAJORS)}",
-            found=f"format {variant.get('format')}, version {version or 'not stated'}",
-            todo="use the release of this program that wrote it, or build the corpus again with this one",
-        )
+    _refuse_format(path, variant, "variant", KNOWN_MAJORS)
     if fault := variant_fault(variant):
         raise _damaged(path, fault)
     return variant
+
+
+def _refuse_format(path: Path, manifest: dict[str, Any], kind: str, majors: tuple[str, ...]) -> None:
+    version = str(manifest.get("format_version", ""))
+    if manifest.get("format") != f"diverserna-{kind}" or version.split(".")[0] not in majors:
+        raise InputError(
+            f"this {kind} is of a format that this command does not read",
+            where=str(path),
+            expected=f"format diverserna-{kind}, major version {' or '.join(majors)}",
+            found=f"format {manifest.get('format')}, version {version or 'not stated'}",
+            todo="use the release of this program that wrote it, or build the corpus again with this one",
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,26 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from curation_command import run
 from small_corpus import build_corpus
 
 from curation.digest import combined_digest
 from curation.file_sums import file_sum, sums_below
 from curation.sample_ids import id_hashes, ids_not_among
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    """Run a verb; return exit code, stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "curation", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 def diff(a: object, b: object) -> dict[str, Any]:

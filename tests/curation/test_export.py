@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,25 +13,10 @@ import h5py
 import numpy as np
 import pytest
 import zarr
+from curation_command import run
 
 from curation.errors import InputError
 from curation.export import Export, export_study
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: object, **options: Any) -> tuple[int, str, str]:
-    """Run a verb; return exit code, stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "curation", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 def task(corpus: Path, study: str = "gtex", **fields: Any) -> Export:

@@ -5,31 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from curation_command import run
 
 from curation.composition import table_1
 from curation.manifests import read_manifest
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    """Run a verb; return exit code, stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "curation", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 def info(*arguments: object) -> dict[str, Any]:

@@ -90,10 +90,6 @@ class StoreReader:
         """The gene axis with `symbol`, `measured` and `n_detected`."""
         return self._element("var")
 
-    def obs(self) -> pd.DataFrame:
-        """The samples, in row order."""
-        return self._element("obs")
-
     def obs_columns(self, *names: str) -> dict[str, Any]:
         """Some columns of the samples, without the others and without the sample ids."""
         return {name: self._element(f"obs/{name}") for name in names}
@@ -117,15 +113,15 @@ class StoreReader:
         """Which genes of the axis the study measured, bool (n_axis,), from the store itself."""
         return np.asarray(self._plain_array("var/measured")[:], dtype=bool)
 
-    def read_rows(self, start: int, stop: int, genes: GeneMap | None, *, drops: bool = True) -> CsrRows:
+    def read_rows(self, start: int, stop: int, genes: GeneMap, *, drops: bool = True) -> CsrRows:
         """Read a contiguous block of rows.
 
         Parameters
         ----------
         start, stop : int
             Half-open range of rows.
-        genes : GeneMap, optional
-            Renames columns of the axis into positions of a vocabulary and drops the others; None keeps the axis.
+        genes : GeneMap
+            Renames columns of the axis into positions of a vocabulary and drops the others.
         drops : bool
             False: the vocabulary has every gene that the study measured.
 
@@ -139,7 +135,7 @@ class StoreReader:
             columns = self._elements("X/indices", first, last)
             counts = self._elements("X/data", first, last).astype(np.int32, copy=False)
             rows = CsrRows(self.indptr[start : stop + 1] - first, columns, counts)
-            return rows if genes is None else genes.rename(rows, drops=drops)
+            return genes.rename(rows, drops=drops)
         except IndexError as error:
             raise DamagedStoreError(self.place.name("X/indices"), str(error)) from error
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -202,7 +202,7 @@ class Corpus:
 
     def first_rows(self, n_samples: int) -> Iterator[tuple[int, CsrRows]]:
         """Blocks of each study's first `n_samples` rows, with the study's index; stores are shuffled when written."""
-        for store, bounds in enumerate(self._blocks_of_stores()):
+        for store, bounds in enumerate(self._blocks_of_stores):
             for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
                 if start < n_samples:
                     rows = self._read_block(store, start, stop)
@@ -263,7 +263,7 @@ class Corpus:
             labels = weighted_sequence(self._shares, self._n_drawn, **seeds)
         orders = [
             StoreOrder(bounds, blocks_per_window=BLOCKS_PER_WINDOW, **seeds, store=store, shuffle=options.shuffle)
-            for store, bounds in enumerate(self._blocks_of_stores())
+            for store, bounds in enumerate(self._blocks_of_stores)
         ]
         return EpochPlan(
             labels,
@@ -275,6 +275,7 @@ class Corpus:
             first_batch=first_batch,
         )
 
+    @cached_property
     def _blocks_of_stores(self) -> list[np.ndarray]:
         per_store = BUFFER_BYTES // (BYTES_PER_NONZERO * 2 * BLOCKS_PER_WINDOW * max(1, len(self._readers)))
         size = min(BLOCK_NONZEROS, max(LEAST_BLOCK_NONZEROS, per_store))
