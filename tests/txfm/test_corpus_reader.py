@@ -135,10 +135,10 @@ def test_a_split_is_kept_in_memory_as_a_whole_or_not_at_all(  # type: ignore[no-
 
 def test_a_capped_vocabulary_counts_only_its_own_genes_for_the_memory(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
     nonzeros = sum((tiny_corpus.counts[study, "train"] > 0).sum() for study in ("alpha", "beta", "gamma"))
-    corpus = open_tiny(tiny_corpus, max_genes=10, memory_bytes=9 * int(nonzeros) - 1)
+    corpus = open_tiny(tiny_corpus, max_genes=10, memory_bytes=8 * int(nonzeros) - 1)
     list(corpus)
     assert corpus._cache.held_bytes > 0
-    assert open_tiny(tiny_corpus, memory_bytes=9 * int(nonzeros) - 1)._cache.memory_bytes == 0
+    assert open_tiny(tiny_corpus, memory_bytes=8 * int(nonzeros) - 1)._cache.memory_bytes == 0
 
 
 def test_training_never_opens_a_validation_store(write_corpus, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

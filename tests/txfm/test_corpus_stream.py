@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import zarr
 from torch.utils.data import DataLoader
 
 import txfm.corpus.stream
@@ -67,6 +68,22 @@ def test_the_second_epoch_from_the_cache_has_the_counts_of_the_stores(tiny_corpu
     for _ in range(3):
         for a, b in zip(cached, fresh, strict=True):
             assert same(a, b)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_counts_of_more_than_two_bytes_are_read_as_they_are(tmp_path: Path, write_corpus: Any, plain: bool) -> None:
+    corpus = write_corpus(tmp_path)
+    group = zarr.open_group(corpus.folder / "stores" / "beta.plain.train.zarr")
+    data = group["X/data"]
+    assert isinstance(data, zarr.Array)
+    expected = data[:]
+    expected[[0, len(expected) // 2, -1]] = 65_535, 65_536, 2**31 - 1
+    data[:] = expected
+    opened = open_tiny(corpus, shuffle=False, plain=plain)
+    beta = opened.studies.index("beta")
+    for _ in range(2):  # from the store, then from the cache
+        found = [batch.counts[np.repeat(batch.study_index == beta, np.diff(batch.indptr))] for batch in opened]
+        np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])

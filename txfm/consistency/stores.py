@@ -95,10 +95,8 @@ class Screen:
                 stop = min(start + BLOCK_CELLS, reader.entry.n_samples)
                 rows = reader.read_rows(start, stop, self._genes, drops=False)
                 shape = (len(rows), len(self.measured))
-                yield (
-                    offset + start,
-                    sp.csr_matrix((rows.counts, rows.positions.astype(np.int32), rows.indptr), shape=shape),
-                )
+                counts, positions = rows.counts.astype(np.int32), rows.positions.astype(np.int32)
+                yield offset + start, sp.csr_matrix((counts, positions, rows.indptr), shape=shape)
             offset += reader.entry.n_samples
 
 

@@ -1,13 +1,10 @@
 """From columns of the gene axis to positions in a vocabulary."""
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from txfm.corpus import kernels
+from txfm.corpus.buffers import BUFFERS
 from txfm.corpus.rows import CsrRows
-
-# Columns renamed at a time: 512 kB
-PIECE = 2**18
 
 
 class GeneMap:
@@ -19,56 +16,72 @@ class GeneMap:
         The vocabulary's columns of the axis, ascending.
     n_axis : int
         Columns of the axis.
-
-    Notes
-    -----
-    Arrow's `take` reads indices of two bytes as they are: 0.7 ns an entry, where NumPy first widens them (1.6 ns).
     """
 
     def __init__(self, axis_positions: np.ndarray, n_axis: int) -> None:
-        self._absent = len(axis_positions)
-        self._dtype = np.dtype(np.uint16 if self._absent < 2**16 else np.int32)
-        table = np.full(n_axis, self._absent, dtype=self._dtype)
-        table[axis_positions] = np.arange(self._absent, dtype=self._dtype)
-        self._table = pa.array(table)
-        self._in_vocabulary = table != self._absent
+        self.absent = len(axis_positions)
+        """Position of every gene outside the vocabulary."""
+        self.table = np.full(n_axis, self.absent, dtype=np.uint16 if self.absent < 2**16 else np.int32)
+        """Position of each column of the axis."""
+        self.table[axis_positions] = np.arange(self.absent, dtype=self.table.dtype)
+        self._in_vocabulary = self.table != self.absent
 
     def holds(self, measured: np.ndarray) -> bool:
         """Whether every gene of a mask over the axis is in the vocabulary: then no entry can be dropped."""
         return bool(self._in_vocabulary[measured].all())
 
-    def rename(self, rows: CsrRows, *, drops: bool) -> CsrRows:
-        """Rows over the axis as rows over the vocabulary; the memory of `rows` may be used for them.
+    def without_absent(self, rows: CsrRows) -> CsrRows:
+        """Rows without their entries outside the vocabulary."""
+        kept = np.empty_like(rows.indptr)
+        n_kept = int(np.count_nonzero(rows.positions != self.absent))
+        positions, counts = (BUFFERS.empty(n_kept, array.dtype) for array in (rows.positions, rows.counts))
+        kernels.drop(self.absent, rows.indptr, rows.positions, rows.counts, kept, positions, counts)
+        return CsrRows(kept, positions, counts)
 
-        Parameters
-        ----------
-        rows : CsrRows
-            `positions` are columns of the axis.
-        drops : bool
-            False: no entry lies outside the vocabulary (see `holds`).
+
+class Renaming:
+    """Columns of the axis become positions in the vocabulary while an array is read; of one read, see `Conversion`.
+
+    Attributes
+    ----------
+    largest : int
+        The largest position so far.
+    """
+
+    def __init__(self, genes: GeneMap) -> None:
+        self.dtype = genes.table.dtype
+        self.largest = 0
+        self._table = genes.table
+
+    def convert(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Write the positions of the columns `source` to `target`.
 
         Raises
         ------
         IndexError
-            A column lies outside the axis, or, with ``drops=False``, outside the vocabulary.
+            A column lies outside the axis.
         """
-        positions = self._take(rows.positions)
-        if not drops:
-            if len(positions) and int(positions.max()) >= self._absent:
-                raise IndexError("an entry at a gene that the study did not measure")
-            return CsrRows(rows.indptr, positions, rows.counts)
-        known = positions != self._absent
-        before = np.zeros(len(known) + 1, dtype=np.int64)
-        np.cumsum(known, out=before[1:])
-        return CsrRows(before[rows.indptr], positions[known], rows.counts[known])
+        unsigned = source.view(f"u{source.itemsize}")  # a negative column becomes too large a one
+        largest = kernels.look_up(self._table, unsigned, target)
+        if largest == kernels.OUTSIDE:
+            raise IndexError(f"column {unsigned.max()} of an axis of {len(self._table):,} genes")
+        self.largest = max(self.largest, largest)
 
-    def _take(self, columns: np.ndarray) -> np.ndarray:
-        """The table's entries at columns: piece by piece, so that they stay in the cache; in place if types agree."""
-        if len(columns) and int(columns.max()) >= len(self._table):
-            raise IndexError(f"column {columns.max()} of an axis of {len(self._table):,} genes")
-        in_place = columns.dtype == self._dtype and columns.flags.writeable
-        out = columns if in_place else np.empty(len(columns), self._dtype)
-        for start in range(0, len(columns), PIECE):
-            piece = slice(start, start + PIECE)
-            out[piece] = pc.take(self._table, pa.array(columns[piece]), boundscheck=False).to_numpy()
-        return out
+
+class Narrowing:
+    """Counts below 65,536 take two bytes in memory; of one read, see `Conversion`.
+
+    Attributes
+    ----------
+    fits : bool
+        Whether all counts so far did.
+    """
+
+    dtype = np.dtype(np.uint16)
+
+    def __init__(self) -> None:
+        self.fits = True
+
+    def convert(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Write the counts `source`, int32, to `target`."""
+        self.fits &= bool(kernels.narrow(source, target))

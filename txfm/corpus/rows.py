@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from txfm.corpus import kernels
 from txfm.corpus.buffers import BUFFERS
 
 
@@ -16,7 +17,7 @@ class CsrRows:
     indptr : numpy.ndarray (n + 1,), int64
     positions : numpy.ndarray (nnz,), uint16 or int32
         Vocabulary positions, ascending within a sample.
-    counts : numpy.ndarray (nnz,), int32
+    counts : numpy.ndarray (nnz,), uint16 or int32
     """
 
     indptr: np.ndarray
@@ -61,30 +62,14 @@ def gather(blocks: list[tuple[CsrRows, Piece]], n_samples: int) -> CsrRows:
     Returns
     -------
     CsrRows
-        With positions as int32, the type that PyTorch and SciPy index with.
-
-    Notes
-    -----
-    A slice a row and one concatenation: 0.9 ns a non-zero at 2,000 of them a row, where an index an entry takes 5 ns.
+        With positions as int32, the type that PyTorch and SciPy index with, and counts as int32.
     """
-    positions: list[np.ndarray] = [_NOTHING] * n_samples
-    counts: list[np.ndarray] = [_NOTHING] * n_samples
     lengths = np.zeros(n_samples + 1, dtype=np.int64)
-    for block, piece in blocks:
-        starts, stops = block.indptr[piece.rows], block.indptr[piece.rows + 1]
+    bounds = [(block.indptr[piece.rows], block.indptr[piece.rows + 1]) for block, piece in blocks]
+    for (_, piece), (starts, stops) in zip(blocks, bounds, strict=True):
         lengths[piece.places + 1] = stops - starts
-        columns, numbers = block.positions, block.counts
-        for place, start, stop in zip(piece.places.tolist(), starts.tolist(), stops.tolist(), strict=True):
-            positions[place] = columns[start:stop]
-            counts[place] = numbers[start:stop]
     indptr = np.cumsum(lengths)
-    narrow = BUFFERS.empty(int(indptr[-1]), blocks[0][0].positions.dtype if blocks else np.dtype(np.int32))
-    wide, values = (BUFFERS.empty(len(narrow), np.dtype(np.int32)) for _ in range(2))
-    if n_samples:
-        np.concatenate(positions, out=narrow, casting="unsafe")
-        np.concatenate(counts, out=values, casting="unsafe")
-    wide[:] = narrow  # apart from the concatenation: each slice would be widened by itself
-    return CsrRows(indptr, wide, values)
-
-
-_NOTHING = np.empty(0, dtype=np.int32)
+    positions, counts = (BUFFERS.empty(int(indptr[-1]), np.dtype(np.int32)) for _ in range(2))
+    for (block, piece), (starts, stops) in zip(blocks, bounds, strict=True):
+        kernels.copy_rows(block.positions, block.counts, starts, stops, indptr[piece.places], positions, counts)
+    return CsrRows(indptr, positions, counts)

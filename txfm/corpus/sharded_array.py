@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import google_crc32c
 import numpy as np
@@ -87,11 +87,21 @@ def _plain(codec: dict[str, Any]) -> dict[str, Any]:
     return codec if codec.get("configuration") else {"name": codec["name"]}
 
 
+class Conversion(Protocol):
+    """What becomes of elements on their way from a decoded chunk, still in the processor's cache, to the output."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the output."""
+
+    def convert(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Write what `source` becomes to `target`, of the same length."""
+
+
 @dataclass(frozen=True)
 class _Chunk:
-    """An encoded chunk: its place in the output, its place in its shard."""
+    """An encoded chunk: its place in its shard."""
 
-    output: int
     number: int
     offset: int
     length: int
@@ -128,40 +138,47 @@ class ShardedArray:
         self._indices: dict[int, np.ndarray] = {}
         self._lock = Lock()
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Elements [start, stop): a view into an array of whole chunks.
+    def read(self, start: int, stop: int, conversion: Conversion | None = None) -> np.ndarray:
+        """Elements [start, stop), as they are stored or converted.
 
         Raises
         ------
         DamagedStoreError
             A shard is missing, is cut, or holds other bytes than were written.
         """
-        size = self.layout.chunk_elements
+        size, per_shard = self.layout.chunk_elements, self.layout.chunks_per_shard
         first, last = start // size, -(-stop // size)
-        out = BUFFERS.empty(max(0, last - first) * size, self.layout.dtype)
-        for shard in range(first // self.layout.chunks_per_shard, -(-last // self.layout.chunks_per_shard)):
-            begin = shard * self.layout.chunks_per_shard
-            self._read_shard(shard, max(first, begin), min(last, begin + self.layout.chunks_per_shard), out, first)
-        return out[start - first * size : stop - first * size]
+        out = BUFFERS.empty(stop - start, self.layout.dtype if conversion is None else conversion.dtype)
+        decoded = BUFFERS.empty(size, self.layout.dtype)  # one chunk at a time: it stays in the cache
+        for shard in range(first // per_shard, -(-last // per_shard)):
+            begin = shard * per_shard
+            for chunk in self._decoded(shard, max(first, begin), min(last, begin + per_shard), decoded):
+                left, right = max(start, chunk * size), min(stop, (chunk + 1) * size)
+                source, target = decoded[left - chunk * size : right - chunk * size], out[left - start : right - start]
+                if conversion is None:
+                    target[:] = source
+                else:
+                    conversion.convert(source, target)
+        return out
 
-    def _read_shard(self, shard: int, first: int, last: int, out: np.ndarray, origin: int) -> None:
-        """Decode the chunks [first, last) of the array, all of one shard, to their places in `out`."""
-        index, size = self._index(shard), self.layout.chunk_elements
+    def _decoded(self, shard: int, first: int, last: int, out: np.ndarray) -> Iterator[int]:
+        """Decode the chunks [first, last) of the array, all of one shard, one by one to `out`; yield their numbers."""
+        index = self._index(shard)
         base = shard * self.layout.chunks_per_shard
         wanted = []
         for chunk in range(first, last):
             offset, length = (int(number) for number in index[chunk - base])
-            target = (chunk - origin) * size
             if offset == NO_CHUNK:
-                out[target : target + size] = 0
+                out[:] = 0
+                yield chunk
             else:
-                wanted.append(_Chunk(target, chunk, offset, length))
+                wanted.append(_Chunk(chunk, offset, length))
         for run in _contiguous(wanted):
             begin = run[0].offset
             content = self._content(shard, run)
-            for chunk_ in run:
-                piece = content[chunk_.offset - begin : chunk_.offset - begin + chunk_.length]
-                self._decode(shard, chunk_, piece, out[chunk_.output : chunk_.output + size])
+            for found in run:
+                self._decode(shard, found, content[found.offset - begin : found.offset - begin + found.length], out)
+                yield found.number
 
     def _content(self, shard: int, run: list[_Chunk]) -> np.ndarray:
         """The bytes of chunks that lie behind one another, with every checksum proven."""

@@ -12,10 +12,10 @@ import pandas as pd
 import zarr
 
 from txfm.corpus.chunk_cache import ChunkCache
-from txfm.corpus.gene_map import GeneMap
+from txfm.corpus.gene_map import GeneMap, Narrowing, Renaming
 from txfm.corpus.places import Place
 from txfm.corpus.rows import CsrRows
-from txfm.corpus.sharded_array import Layout, ShardedArray
+from txfm.corpus.sharded_array import Conversion, Layout, ShardedArray
 from txfm.corpus.store_files import DamagedStoreError, StoreFiles, root_attributes
 from txfm.corpus.variant import StoreEntry
 from txfm.errors import InputError
@@ -49,6 +49,7 @@ class StoreReader:
         self.entry = entry
         self.place = place.below(entry.path)
         self._cache, self._plain = cache, plain
+        self._has_large_counts = False
         try:
             root = self.place.read("zarr.json")
         except FileNotFoundError:
@@ -131,27 +132,43 @@ class StoreReader:
             A shard is missing, cut or changed, or columns are not on the axis.
         """
         first, last = int(self.indptr[start]), int(self.indptr[stop])
+        renaming = Renaming(genes)
         try:
-            columns = self._elements("X/indices", first, last)
-            counts = self._elements("X/data", first, last).astype(np.int32, copy=False)
-            rows = CsrRows(self.indptr[start : stop + 1] - first, columns, counts)
-            return genes.rename(rows, drops=drops)
+            positions = self._elements("X/indices", first, last, renaming)
+            if not drops and renaming.largest >= genes.absent:
+                raise IndexError("an entry at a gene that the study did not measure")
+            rows = CsrRows(self.indptr[start : stop + 1] - first, positions, self._counts(first, last))
         except IndexError as error:
             raise DamagedStoreError(self.place.name("X/indices"), str(error)) from error
+        return genes.without_absent(rows) if drops else rows
 
-    def _elements(self, path: str, start: int, stop: int) -> np.ndarray:
+    def _counts(self, first: int, last: int) -> np.ndarray:
+        """In two bytes, unless a block of this store had a count that is too large."""
+        if not self._has_large_counts:
+            narrowing = Narrowing()
+            counts = self._elements("X/data", first, last, narrowing)
+            if narrowing.fits:
+                return counts
+            self._has_large_counts = True
+        return self._elements("X/data", first, last)
+
+    def _elements(self, path: str, start: int, stop: int, conversion: Conversion | None = None) -> np.ndarray:
         array = self._array(path)
         if isinstance(array, ShardedArray):
             if stop > array.layout.length:
                 raise IndexError(f"{array.layout.length:,} elements, not {stop:,}")
-            return array.read(start, stop)
+            return array.read(start, stop, conversion)
         try:
             found = np.asarray(array[start:stop])
         except (ValueError, RuntimeError) as error:
             raise DamagedStoreError(self.place.name(path), str(error)) from error
         if len(found) != stop - start:
             raise IndexError(f"{start + len(found):,} elements, not {stop:,}")
-        return found
+        if conversion is None:
+            return found
+        converted = np.empty(len(found), conversion.dtype)
+        conversion.convert(found, converted)
+        return converted
 
     def _array(self, path: str) -> ShardedArray | zarr.Array:
         if path not in self._arrays:

@@ -27,8 +27,8 @@ from txfm.vocabulary import Vocabulary
 
 # Of the way in which samples are ordered: a state of another version does not go on
 ORDER_VERSION = 1
-# Stores keep 131,072 non-zeros a chunk. A block of 16 chunks' size, some 1,000 cells, touches 17: 6% decoded in vain
-BLOCK_NONZEROS = 2**21
+# Stores keep 131,072 non-zeros a chunk. A block of 32 chunks' size, some 2,000 cells, touches 33: 3% decoded in vain
+BLOCK_NONZEROS = 2**22
 LEAST_BLOCK_NONZEROS = 2**18
 # Rows are mixed within two blocks of their store; with more the memory grows and the order is no better, because
 # the rows of a store were shuffled when it was written
@@ -36,10 +36,10 @@ BLOCKS_PER_WINDOW = 2
 # Decoded blocks that wait or are in use, of all stores together; each store has up to two windows
 BUFFER_BYTES = 2**29
 BYTES_PER_NONZERO = 6
-# In the cache: positions of up to four bytes, counts, a chunk's remainder at each end of a block
-DECODED_BYTES = 9
+# In the cache: positions and counts of up to four bytes
+DECODED_BYTES = 8
 # Batches planned before they are put together, so that their blocks are decoded meanwhile
-BATCHES_AHEAD = 4
+BATCHES_AHEAD = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +228,7 @@ class Corpus:
                     planned.append(batch)
                 if len(planned) > BATCHES_AHEAD:
                     started.append(gatherer.submit(self._assemble, planned.popleft()))
-                if len(started) > 2 * self.options.threads:
+                if len(started) > self.options.threads:
                     yield started.popleft().result()
             started.extend(gatherer.submit(self._assemble, batch) for batch in planned)
             while started:
