@@ -35,7 +35,7 @@ class Validation:
     def __init__(self, corpus: Corpus, means: MeanExpression, n_samples: int) -> None:
         self.corpus = corpus
         self.n_batches = min(-(-n_samples // BATCH_SAMPLES), corpus.n_batches)
-        self.log_means = np.log(means.by_study)
+        self.means = means
 
     @torch.no_grad()
     def score(self, network: TxFM, device: torch.device, precision: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Validation:
         network.eval()
         config, corpus = network.config, self.corpus
         measured_SG = torch.from_numpy(corpus.measured).to(device)
-        log_means_SG = torch.from_numpy(self.log_means).to(device, torch.float32)
+        log_means_SG = torch.from_numpy(np.log(self.means.by_study)).to(device, torch.float32)
         sums = ScoreSums.zero(len(corpus.studies), network.n_genes, config.width, device)
         first = 0
         with closing(corpus.batches()) as batches:
