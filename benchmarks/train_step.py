@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from txfm.activations import rectified_tanh
 from txfm.config import ModelConfig, config_from_mapping
 from txfm.corpus import Batch
 from txfm.hardware import choose_hardware
+from txfm.inputs import inputs_of
 from txfm.losses import poisson
-from txfm.masking import seeded_generator
-from txfm.model import DecoderBlock, rectified_tanh
-from txfm.objective import batch_loss, inputs_of, masked_task
+from txfm.masking import choose_visible, sample_keys
+from txfm.model import DecoderBlock
+from txfm.objective import batch_loss, masked_task
 from txfm.statistics import MeanExpression
 from txfm.train import adamw, new_network
 
@@ -68,7 +70,8 @@ def simulated_batches(n_batches: int, n_samples: int) -> list[Batch]:
                 positions=positions.astype(np.int32),
                 counts=counts[rows, positions].astype(np.int32),
                 study_index=np.zeros(n_samples, dtype=np.int64),
-                sample_ids=[str(row) for row in range(n_samples)],
+                measured=np.ones((1, N_GENES), dtype=bool),
+                _ids=lambda: [str(row) for row in range(n_samples)],
             )
         )
     return batches
@@ -82,9 +85,11 @@ def our_step(config: ModelConfig, batches: list[Batch], precision: str) -> Calla
     measured_SG = torch.ones(1, N_GENES, dtype=torch.bool)
 
     def step(index: int) -> None:
-        inputs = inputs_of(batches[index % len(batches)], measured_SG, config.library_size_counts)
+        inputs = inputs_of(batches[index % len(batches)], measured_SG, config)
         optimiser.zero_grad(set_to_none=True)
-        batch_loss(masked_task(network, inputs, seeded_generator(CPU, index), precision), inputs).backward()
+        keys_B = sample_keys(torch.arange(len(inputs)), "train", index)
+        visible = choose_visible(inputs.measured_BG, config.n_visible_genes, keys_B, n_measured_B=inputs.n_measured_B)
+        batch_loss(masked_task(network, config, inputs, visible, precision), inputs).backward()
         optimiser.step()
 
     return step
@@ -97,7 +102,7 @@ def plain_step(config: ModelConfig, batches: list[Batch]) -> Callable[[int], Non
     measured_SG = torch.ones(1, N_GENES, dtype=torch.bool)
 
     def step(index: int) -> None:
-        inputs = inputs_of(batches[index % len(batches)], measured_SG, config.library_size_counts)
+        inputs = inputs_of(batches[index % len(batches)], measured_SG, config)
         draw_BG = torch.rand(inputs.x_BG.shape)
         positions_BK = draw_BG.topk(config.n_visible_genes, dim=1).indices
         values_BK = inputs.x_BG.gather(1, positions_BK)

@@ -3,11 +3,22 @@
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from txfm.errors import InputError
+
+# Field -> names that select a function. The functions are in losses.py, activations.py and preprocess.py, which import
+# torch; a configuration is checked without it.
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "loss": ("poisson", "mse", "smooth_l1", "negative_binomial", "zero_inflated_negative_binomial"),
+        "activation": ("rectified_tanh", "relu", "clamped_relu", "softmax"),
+        "preprocessing": ("library_size_log1p", "log1p"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +47,18 @@ class ModelConfig:
     """Residual blocks of the decoder; 0 = a linear decoder."""
     n_visible_genes: int = 2048
     """Genes shown to the encoder (K); the rest of a sample's measured genes is masked."""
+    mask_temperature: float = 0.0
+    """tau: gene i is shown with weight m_i^tau, m_i = training samples that detect it; 0 = uniform (Table 5d)."""
     max_genes: int | None = None
     """Cap on the vocabulary: the genes most often detected in single cells; null = every measured gene."""
     library_size_counts: float = 1e5
-    """Counts that every sample is scaled to before log1p (sec. A.2)."""
+    """L, counts that every sample is scaled to before log1p (sec. A.2); log(L + 1) bounds the bounded activations."""
+    preprocessing: str = "library_size_log1p"
+    """What is done to a sample's counts: scaled to the library size, then log1p (sec. A.2); or log1p alone."""
+    activation: str = "rectified_tanh"
+    """From logits to predicted expression (sec. 2, eq. 1)."""
+    loss: str = "poisson"
+    """Compares the prediction with the target, gene by gene (sec. 2, eq. 2)."""
     epochs: float | None = None
     """Training budget in passes over the training samples."""
     samples_seen: int | None = None
@@ -86,6 +105,10 @@ class ModelConfig:
             _require(value is None or value > 0, name, "above 0, or null", value)
         for name in "stochastic_depth adam_beta1 adam_beta2 warmup_share".split():
             _require(0 <= getattr(self, name) < 1, name, "from 0 to below 1", getattr(self, name))
+        _require(math.isfinite(self.mask_temperature), "mask_temperature", "a finite number", self.mask_temperature)
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            _require(value in choices, name, " or ".join(choices), value, choices)
         _require(self.n_decoder_blocks >= 0, "n_decoder_blocks", "0 or more", self.n_decoder_blocks)
         _require(self.weight_decay_scale >= 0, "weight_decay_scale", "0 or more", self.weight_decay_scale)
         _require(self.width % self.n_heads == 0, "n_heads", f"a divisor of width {self.width}", self.n_heads)
@@ -103,19 +126,35 @@ class ModelConfig:
         """Decoupled weight decay: 1 / (lr * steps) in the paper, 0.00535 for B's 186,758 steps."""
         return self.weight_decay_scale / (self.max_lr * total_steps)
 
+    @property
+    def has_dispersion(self) -> bool:
+        """Whether the loss needs a learned dispersion per gene: G parameters."""
+        return self.loss in ("negative_binomial", "zero_inflated_negative_binomial")
+
+    @property
+    def has_zero_inflation(self) -> bool:
+        """Whether the loss needs a second last layer, for the share of extra zeros: G * (width + 1) parameters."""
+        return self.loss == "zero_inflated_negative_binomial"
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Layers that a sample can be embedded from: names of `TxFM.layer_outputs`."""
+        blocks = [f"block{number + 1}" for number in range(self.n_blocks)]
+        return (*blocks, "cls", *(f"decoder{number + 1}" for number in range(self.n_decoder_blocks)))
+
     def as_mapping(self) -> dict[str, Any]:
         """Every field, for json."""
         return asdict(self)
 
 
-def _require(fulfilled: bool, name: str, expected: str, found: object) -> None:
+def _require(fulfilled: bool, name: str, expected: str, found: object, choices: Iterable[str] = ()) -> None:
     if not fulfilled:
         raise InputError(
             f"The model's field {name} has a value that cannot be used",
             where=f"model field {name}",
             expected=expected,
             found=str(found),
-            todo="change it in the model's entry of the configuration",
+            todo=_near(found, choices) or "change it in the model's entry of the configuration",
         )
 
 
@@ -197,6 +236,11 @@ def config_from_json(text: str) -> ModelConfig:
 
 
 def _typed(name: str, value: Any, kind: object) -> Any:
+    if kind is str:
+        if not isinstance(value, str):
+            expected = " or ".join(CHOICES[name])
+            raise InputError(f"The model's field {name} has the wrong type", expected=expected, found=repr(value))
+        return value
     wants_float = "float" in str(kind)
     if value is None and "None" in str(kind):
         return None
@@ -207,6 +251,6 @@ def _typed(name: str, value: Any, kind: object) -> Any:
     return float(value) if wants_float else value
 
 
-def _near(name: object, known: Mapping[str, object]) -> str:
+def _near(name: object, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else ""

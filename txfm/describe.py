@@ -22,7 +22,8 @@ def parameters_by_part(config: ModelConfig, n_genes: int) -> dict[str, int]:
     Returns
     -------
     dict
-        gene table, CLS token, encoder blocks, final norm, decoder hidden, decoder output, total.
+        gene table, CLS token, encoder blocks, final norm, decoder hidden, decoder output; dispersion and extra zeros
+        with a loss that needs them; total.
     """
     with torch.device("meta"):
         network = TxFM(config, n_genes)
@@ -35,6 +36,10 @@ def parameters_by_part(config: ModelConfig, n_genes: int) -> dict[str, int]:
     }
     counts = {part: sum(parameter.numel() for parameter in module.parameters()) for part, module in modules.items()}
     counts["CLS token"] = network.cls.numel()
+    if network.log_dispersion is not None:
+        counts["dispersion"] = network.log_dispersion.numel()
+    if network.zero_out is not None:
+        counts["extra zeros"] = sum(parameter.numel() for parameter in network.zero_out.parameters())
     counts["total"] = sum(parameter.numel() for parameter in network.parameters())
     return counts
 
@@ -49,7 +54,8 @@ def training_flops_per_sample(config: ModelConfig, n_genes: int) -> float:
     full_block = tokens * (8 * width**2 + mlp) + 4 * tokens**2 * width
     last_block = tokens * 4 * width**2 + 4 * width**2 + mlp + 4 * tokens * width
     hidden_layers = 1 + 2 * config.n_decoder_blocks if config.n_decoder_blocks else 0
-    decoder = 2 * width**2 * hidden_layers + 2 * width * n_genes
+    last_layers = 2 if config.has_zero_inflation else 1
+    decoder = 2 * width**2 * hidden_layers + 2 * width * n_genes * last_layers
     return 3.0 * ((config.n_blocks - 1) * full_block + last_block + decoder)
 
 

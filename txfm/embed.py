@@ -13,7 +13,7 @@ import torch
 from txfm.counts import check_raw_counts, looks_like_counts
 from txfm.errors import InputError
 from txfm.genes import DEFAULT_MIN_SHARE, match_genes
-from txfm.preprocess import log_normalise
+from txfm.preprocess import preprocess
 from txfm.pretrained import PretrainedModel
 
 CHUNK_ROWS = 1024  # rows of a file in memory at a time
@@ -141,7 +141,8 @@ class DenseEncoder:
     def encode(self, counts: np.ndarray) -> np.ndarray:
         """Embed counts (n_samples, G), zero where not measured; returns float32 (n_samples, width)."""
         model = self.model
-        expression = log_normalise(counts.astype(np.float64), model.config.library_size_counts)
+        config = model.config
+        expression = preprocess(counts.astype(np.float64), config.preprocessing, config.library_size_counts)
         values = torch.from_numpy(expression[:, self.visible.numpy()].astype(np.float32)).to(model.device)
         parts = [
             model.network.encode(self.visible.to(model.device).expand(len(batch), -1), batch)

@@ -5,11 +5,13 @@ The paper is silent on the inside of a block; this is the pre-norm ViT block tha
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from txfm.activations import ACTIVATIONS
 from txfm.config import ModelConfig
 
 # The value's channel reaches 11.5, so at 0.02 the first LayerNorm would see little but the value. Explained deviance of
@@ -17,30 +19,25 @@ from txfm.config import ModelConfig
 GENE_TABLE_INIT_STD = 0.3
 LAST_LAYER_INIT_STD = 0.02
 MAX_EXPLICIT_SCORES = 2**24  # 32 MiB in bf16, about one processor's last-level cache
-MIN_INITIAL_LOGIT = 0.1  # logits <= 0 have no gradient: a gene that starts there never learns
+INITIAL_ZERO_LOGIT = -3.0  # 5% extra zeros: nearly the negative binomial law, with a gradient
 
 
-def rectified_tanh(logits: torch.Tensor, library_size: float = 1e5) -> torch.Tensor:
-    """Output activation ``phi(z) = log(L + 1) * ReLU(tanh(z / 4e))`` (sec. 2, eq. 1), from 0 to below log(L + 1).
+class Output(NamedTuple):
+    """What the network says of some samples."""
 
-    Parameters
-    ----------
-    logits : torch.Tensor
-        z, any shape; float32 or wider (bf16 moves the loss by 0.3%).
-    library_size : float
-        L, in counts.
+    logits_BG: torch.Tensor
+    """Of every gene of the vocabulary; an activation turns them into expression."""
+    cls_BD: torch.Tensor
+    """The samples' embeddings."""
+    zero_logits_BG: torch.Tensor | None = None
+    """Log odds of an extra zero, with a zero-inflated loss."""
+    log_dispersion_G: torch.Tensor | None = None
+    """Logarithms of the inverse dispersions, with a negative binomial loss."""
 
-    Returns
-    -------
-    torch.Tensor
-        Predicted expression in log1p space.
-    """
-    return math.log1p(library_size) * torch.relu(torch.tanh(logits / (4 * math.e)))
-
-
-def inverse_rectified_tanh(expression: torch.Tensor, library_size: float = 1e5) -> torch.Tensor:
-    """The logit whose `rectified_tanh` is `expression`; zero for zero, finite below log(L + 1)."""
-    return 4 * math.e * torch.atanh(expression / math.log1p(library_size))
+    def float(self) -> "Output":
+        """In float32."""
+        zero_logits_BG = None if self.zero_logits_BG is None else self.zero_logits_BG.float()
+        return Output(self.logits_BG.float(), self.cls_BD.float(), zero_logits_BG, self.log_dispersion_G)
 
 
 def attention(
@@ -144,7 +141,10 @@ class DecoderBlock(nn.Module):
 
 
 class TxFM(nn.Module):
-    """Encoder and decoder. `encode` gives a sample's embedding, `decode` the logits of every gene."""
+    """Encoder and decoder. `encode` gives a sample's embedding, `decode` the logits of every gene.
+
+    Parameters that only some losses need (docs/model.md) exist only with these: `log_dispersion` and `zero_out`.
+    """
 
     def __init__(self, config: ModelConfig, n_genes: int) -> None:
         super().__init__()
@@ -161,6 +161,8 @@ class TxFM(nn.Module):
         self.decoder_in = nn.Linear(width, width) if has_hidden else nn.Identity()
         self.decoder_blocks = nn.ModuleList(DecoderBlock(width) for _ in range(config.n_decoder_blocks))
         self.decoder_out = nn.Linear(width, n_genes)
+        self.zero_out = nn.Linear(width, n_genes) if config.has_zero_inflation else None
+        self.log_dispersion = nn.Parameter(torch.zeros(n_genes)) if config.has_dispersion else None
 
     def tokens(self, positions_BK: torch.Tensor, values_BK: torch.Tensor) -> torch.Tensor:
         """Token sequence (B, T, D): CLS, then concat(gene embedding, log-normalised value) per visible gene."""
@@ -192,18 +194,12 @@ class TxFM(nn.Module):
         -------
         torch.Tensor (B, D)
         """
-        is_real_BT = None if is_real_BK is None else F.pad(is_real_BK, (1, 0), value=True)
-        tokens_BTD = self.tokens(positions_BK, values_BK)
-        for block in self.blocks[:-1]:
-            tokens_BTD = block(tokens_BTD, is_real_BT, tokens_BTD.shape[1], generator)
-        return self.final_norm(self.blocks[-1](tokens_BTD, is_real_BT, 1, generator)[:, 0])
+        return self._encode(positions_BK, values_BK, is_real_BK, generator)
 
-    def decode(self, cls_BD: torch.Tensor) -> torch.Tensor:
-        """Logits (B, G) of every gene of the vocabulary; `rectified_tanh` turns them into expression."""
-        hidden_BD = self.decoder_in(cls_BD)
-        for block in self.decoder_blocks:
-            hidden_BD = block(hidden_BD)
-        return self.decoder_out(hidden_BD)
+    def decode(self, cls_BD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits (B, G) of every gene's expression and, with a zero-inflated loss, of an extra zero."""
+        hidden_BD = self._hidden(cls_BD)
+        return self.decoder_out(hidden_BD), None if self.zero_out is None else self.zero_out(hidden_BD)
 
     def forward(
         self,
@@ -211,10 +207,56 @@ class TxFM(nn.Module):
         values_BK: torch.Tensor,
         is_real_BK: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (B, G) and embedding (B, D); arguments as for `encode`."""
-        cls_BD = self.encode(positions_BK, values_BK, is_real_BK, generator)
-        return self.decode(cls_BD), cls_BD
+    ) -> Output:
+        """Encode and decode; arguments as for `encode`."""
+        cls_BD = self._encode(positions_BK, values_BK, is_real_BK, generator)
+        logits_BG, zero_logits_BG = self.decode(cls_BD)
+        return Output(logits_BG, cls_BD, zero_logits_BG, self.log_dispersion)
+
+    def layer_outputs(
+        self, positions_BK: torch.Tensor, values_BK: torch.Tensor, is_real_BK: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Embeddings (B, D) of every layer, by the names of `ModelConfig.layer_names`; arguments as for `encode`.
+
+        Returns
+        -------
+        dict
+            ``block1`` ... : the CLS token after each encoder block, before the final norm; ``cls``: what `encode`
+            gives; ``decoder1`` ... : the hidden vector after each residual block of the decoder, the last of which
+            `decoder_out` turns into logits. A linear decoder has none.
+        """
+        cls_of_blocks: list[torch.Tensor] = []
+        cls_BD = self._encode(positions_BK, values_BK, is_real_BK, None, cls_of_blocks)
+        hidden_of_blocks: list[torch.Tensor] = []
+        self._hidden(cls_BD, hidden_of_blocks)
+        return dict(zip(self.config.layer_names, [*cls_of_blocks, cls_BD, *hidden_of_blocks], strict=True))
+
+    def _encode(
+        self,
+        positions_BK: torch.Tensor,
+        values_BK: torch.Tensor,
+        is_real_BK: torch.Tensor | None,
+        generator: torch.Generator | None,
+        cls_of_blocks: list[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """`encode`, which also appends the CLS token after each block to a list."""
+        is_real_BT = None if is_real_BK is None else F.pad(is_real_BK, (1, 0), value=True)
+        tokens_BTD = self.tokens(positions_BK, values_BK)
+        for number, block in enumerate(self.blocks, start=1):
+            n_queries = tokens_BTD.shape[1] if number < len(self.blocks) else 1
+            tokens_BTD = block(tokens_BTD, is_real_BT, n_queries, generator)
+            if cls_of_blocks is not None:
+                cls_of_blocks.append(tokens_BTD[:, 0].clone())  # a view would keep all tokens in memory
+        return self.final_norm(tokens_BTD[:, 0])
+
+    def _hidden(self, cls_BD: torch.Tensor, hidden_of_blocks: list[torch.Tensor] | None = None) -> torch.Tensor:
+        """What the last layer sees (B, D); appends the output of each residual block to a list."""
+        hidden_BD = self.decoder_in(cls_BD)
+        for block in self.decoder_blocks:
+            hidden_BD = block(hidden_BD)
+            if hidden_of_blocks is not None:
+                hidden_of_blocks.append(hidden_BD)
+        return hidden_BD
 
     @torch.no_grad()
     def initialise(self, mean_expression_G: torch.Tensor, generator: torch.Generator) -> None:
@@ -223,8 +265,8 @@ class TxFM(nn.Module):
         Parameters
         ----------
         mean_expression_G : torch.Tensor (G,)
-            In log1p space: log of the mean of exp(x) over training samples that measured the gene, where the loss has
-            its minimum without any input. Logits start at `MIN_INITIAL_LOGIT` or above.
+            In log1p space: log of the mean of exp(x) over training samples that measured the gene, where the Poisson
+            loss has its minimum without any input. Each logit starts where the activation has a gradient.
         generator : torch.Generator
             On the CPU, where the model still is.
         """
@@ -235,9 +277,10 @@ class TxFM(nn.Module):
         nn.init.normal_(self.gene_table.weight, std=GENE_TABLE_INIT_STD, generator=generator)
         nn.init.normal_(self.cls, std=0.02, generator=generator)
         nn.init.normal_(self.decoder_out.weight, std=LAST_LAYER_INIT_STD, generator=generator)
-        library_size = self.config.library_size_counts
-        below_bound_G = mean_expression_G.clamp(
-            max=0.99 * math.log1p(library_size)
-        )  # the inverse is infinite at the bound
-        logits_G = inverse_rectified_tanh(below_bound_G, library_size)
-        self.decoder_out.bias.copy_(logits_G.clamp(min=MIN_INITIAL_LOGIT))
+        activation = ACTIVATIONS[self.config.activation]
+        self.decoder_out.bias.copy_(activation.initial_logits(mean_expression_G, self.config.library_size_counts))
+        if self.zero_out is not None:
+            nn.init.normal_(self.zero_out.weight, std=LAST_LAYER_INIT_STD, generator=generator)
+            nn.init.constant_(self.zero_out.bias, INITIAL_ZERO_LOGIT)
+        if self.log_dispersion is not None:
+            nn.init.zeros_(self.log_dispersion)

@@ -15,13 +15,14 @@ from txfm.config import ModelConfig
 from txfm.corpus import DEFAULT_MEMORY_BYTES, Batch, Corpus, open_corpus
 from txfm.errors import InputError
 from txfm.hardware import Hardware
-from txfm.masking import seeded_generator
+from txfm.inputs import inputs_of
+from txfm.masking import choose_visible, sample_keys, seeded_generator
 from txfm.metrics import MetricsFile, ProgressLine
 from txfm.model import TxFM
-from txfm.objective import Inputs, batch_loss, inputs_of, masked_task
+from txfm.objective import batch_loss, masked_task
 from txfm.pretrained import TrainingRecord, is_finished, save_model
 from txfm.schedule import one_cycle_lr
-from txfm.statistics import MeanExpression, mean_expression
+from txfm.statistics import MeanExpression, mask_log_weights, mean_expression
 from txfm.validation import BATCH_SAMPLES, SEED, Validation
 
 
@@ -60,7 +61,7 @@ def train(run: TrainingRun, hardware: Hardware) -> None:
         memory_bytes=run.memory_bytes,
     )
     total_steps = config.total_steps(corpus.n_samples)
-    means = mean_expression(corpus, config.library_size_counts)
+    means = mean_expression(corpus, config.library_size_counts, config.preprocessing)
     network = new_network(config, means, run.seed, hardware.device)
     optimiser = adamw(network, config.weight_decay(total_steps))
     identity = {
@@ -108,6 +109,8 @@ class _Loop:
         self._total_steps, self._identity = total_steps, identity
         self._bar = ProgressLine(total_steps)
         self._measured_SG = torch.from_numpy(corpus.measured).to(hardware.device)
+        log_weights = mask_log_weights(corpus, run.config.mask_temperature)
+        self._log_weights_G = None if log_weights is None else torch.from_numpy(log_weights).to(hardware.device)
         self._loss_sum, self._n_unlogged = 0.0, 0
         self.samples_seen = 0
         self.last_line: dict[str, Any] | None = None
@@ -148,15 +151,20 @@ class _Loop:
         lr = one_cycle_lr(step, self._total_steps, config.max_lr, config.warmup_share)
         for group in self._optimiser.param_groups:
             group["lr"] = lr
-        inputs = inputs_of(batch, self._measured_SG, config.library_size_counts)
+        inputs = inputs_of(batch, self._measured_SG, config)
+        keys_B = sample_keys(torch.arange(len(batch), device=device), "train", self._run.seed, step)
         self._optimiser.zero_grad(set_to_none=True)
-        n_counted = int(inputs.measured_BG.any(dim=1).sum())  # a sample without a measured gene has no loss
+        n_counted = int((inputs.n_measured_B > 0).sum())  # a sample without a measured gene has no loss
         loss_sum = torch.zeros((), device=device)
         size = config.micro_batch_size_samples or len(batch)
         for start in range(0, len(batch), size):
-            part = Inputs(x_BG=inputs.x_BG[start : start + size], measured_BG=inputs.measured_BG[start : start + size])
+            part, keys = inputs.rows(start, start + size), keys_B[start : start + size]
+            visible = choose_visible(
+                part.measured_BG, config.n_visible_genes, keys, self._log_weights_G, part.n_measured_B
+            )
             generator = seeded_generator(device, "train", self._run.seed, step, start)
-            loss = batch_loss(masked_task(self._network, part, generator, precision), part, n_counted)
+            outcome = masked_task(self._network, config, part, visible, precision, generator)
+            loss = batch_loss(outcome, part, n_counted)
             loss.backward()
             loss_sum += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self._network.parameters(), config.gradient_clip_norm or math.inf)

@@ -1,9 +1,11 @@
 """A tiny corpus on disk, written by the contract alone: two single-cell studies and one bulk study on a shared axis."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -147,6 +149,25 @@ def write_tiny_corpus(folder: Path, studies: tuple[str, ...] = tuple(STUDIES), v
     overview = {"format": "diverserna-corpus", "format_version": "0.1", "name": "test", "digest": "digest-corpus"}
     (folder / "corpus.json").write_text(json.dumps(overview))
     return TinyCorpus(folder, counts)
+
+
+@dataclass(frozen=True)
+class ModelOracle:
+    """Inputs and answers of the authors' public loss and activation classes; oracle/README.md lists the arrays."""
+
+    given: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
+    stated: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def model_oracle() -> ModelOracle:
+    """The authors' values; the tests that need them are skipped where they are absent."""
+    folder = Path(os.environ.get("DIVERSERNA_ORACLE", Path(__file__).parents[3] / "shared" / "oracle"))
+    if not (folder / "expected_model.npz").is_file():
+        pytest.skip("the authors' values are not here: set DIVERSERNA_ORACLE")
+    given, expected = (dict(np.load(folder / f"{name}_model.npz")) for name in ("inputs", "expected"))
+    return ModelOracle(given, expected, json.loads((folder / "expected_model.json").read_text()))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ import txfm.corpus.stream
 from txfm.corpus import Batch, Corpus, open_corpus
 from txfm.corpus.store import StoreReader
 from txfm.errors import InputError
-from txfm.statistics import mean_expression
+from txfm.statistics import mask_log_weights, mean_expression
 
 
 def open_tiny(corpus, split: str = "train", **options: object) -> Corpus:  # type: ignore[no-untyped-def]
@@ -229,6 +229,33 @@ def test_mean_expression_is_the_mean_of_the_poisson_target(tiny_corpus, small_bl
     only_alpha = corpus.measured.sum(axis=0) == corpus.measured[0].astype(int)
     np.testing.assert_allclose(means.overall[:10], means.by_study[0, :10], rtol=1e-12)
     assert only_alpha[:10].all()
+
+
+def test_mean_expression_of_plain_log1p_is_that_of_raw_counts(tiny_corpus, small_blocks) -> None:  # type: ignore[no-untyped-def]
+    corpus = open_tiny(tiny_corpus)
+    scaled, plain = (mean_expression(corpus, 1e5, name) for name in ("library_size_log1p", "log1p"))
+    np.testing.assert_array_equal(plain.by_study, scaled.by_study)  # validation compares on one scale
+    counts = {
+        study: tiny_corpus.counts[study, "train"][:, corpus.vocabulary.axis_positions] for study in corpus.studies
+    }
+    everywhere = corpus.measured.all(axis=0)
+    expected = 1 + np.concatenate(list(counts.values())).mean(axis=0)
+    np.testing.assert_allclose(plain.overall[everywhere], expected[everywhere], rtol=1e-12)
+
+
+def test_detected_samples_are_counted_over_the_split(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
+    for split in ("train", "validation"):
+        corpus = open_corpus(tiny_corpus.folder, "tiny", split, max_genes=30)
+        expected = sum((tiny_corpus.counts[study, split] > 0).sum(axis=0) for study in corpus.studies)
+        assert corpus.n_detected.tolist() == expected[corpus.vocabulary.axis_positions].tolist()
+
+
+def test_masking_weights_are_powers_of_the_detecting_samples(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
+    corpus = open_tiny(tiny_corpus)
+    assert mask_log_weights(corpus, 0.0) is None
+    for temperature in (-1.0, 0.5):
+        weights = np.exp(mask_log_weights(corpus, temperature))
+        np.testing.assert_allclose(weights, np.maximum(corpus.n_detected, 1.0) ** temperature, rtol=1e-12)
 
 
 def test_removing_a_gene_from_one_study_changes_no_other_studys_batches(write_corpus, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

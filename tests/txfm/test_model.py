@@ -1,18 +1,17 @@
-"""Activation, preprocessing, block design and masking."""
+"""Block design, layers, initial weights and the configuration."""
 
-import math
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from txfm.activations import ACTIVATIONS
 from txfm.config import PRESETS, ModelConfig, config_from_json, config_from_mapping
 from txfm.describe import describe, parameters_by_part
 from txfm.errors import InputError
-from txfm.masking import choose_visible, seeded_generator
-from txfm.model import MIN_INITIAL_LOGIT, TxFM, attention, inverse_rectified_tanh, rectified_tanh
-from txfm.preprocess import log_normalise
+from txfm.masking import seeded_generator
+from txfm.model import TxFM, attention
 
 CPU = torch.device("cpu")
 
@@ -53,29 +52,13 @@ def test_linear_decoder_is_one_layer() -> None:
     assert parameters_by_part(config_from_mapping({"preset": "B", "n_decoder_blocks": 0}), 100)["decoder hidden"] == 0
 
 
-def test_activation_rises_from_zero_to_its_bound() -> None:
-    logits = torch.tensor([-5.0, 0.0, 1e-3, 1e4], dtype=torch.float64)
-    expression = rectified_tanh(logits)
-    assert expression[:2].tolist() == [0.0, 0.0]
-    assert expression[2] / 1e-3 == pytest.approx(1.0588430662694335, rel=1e-6)  # slope at 0+, metrics of the oracle
-    assert expression[3] == pytest.approx(math.log(1e5 + 1))
-
-
-def test_inverse_activation_gives_the_logit_back() -> None:
-    logits = torch.linspace(0, 30, 50, dtype=torch.float64)
-    torch.testing.assert_close(inverse_rectified_tanh(rectified_tanh(logits)), logits, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("of", [np.asarray, torch.from_numpy])
-def test_log_normalise_scales_each_sample_to_the_library_size(of) -> None:  # type: ignore[no-untyped-def]
-    counts = np.array([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
-    expression = log_normalise(of(counts), library_size=100)
-    np.testing.assert_allclose(np.asarray(expression), [[np.log(26), np.log(76), 0], [0, 0, 0]], rtol=1e-15)
-    assert counts[0, 0] == 1.0
-
-
-def test_integer_counts_become_float64() -> None:
-    assert log_normalise(np.array([[1, 2]])).dtype == np.float64
+@pytest.mark.parametrize(("loss", "extra"), [("negative_binomial", 44_349), ("zero_inflated_negative_binomial", None)])
+def test_parameters_of_a_loss_exist_with_that_loss_only(loss: str, extra: int | None) -> None:
+    n_genes, width = 44_349, PRESETS["B"].width
+    extra = n_genes + n_genes * (width + 1) if extra is None else extra  # dispersions, and a second last layer
+    plain, given = (parameters_by_part(replace(PRESETS["B"], loss=name), n_genes) for name in ("poisson", loss))
+    assert given["total"] - plain["total"] == extra
+    assert sum(count for part, count in given.items() if part != "total") == given["total"]
 
 
 def test_last_block_computes_the_same_cls_row_as_the_full_block() -> None:
@@ -84,6 +67,37 @@ def test_last_block_computes_the_same_cls_row_as_the_full_block() -> None:
     block = network.blocks[-1]
     full_BTD = block(tokens_BTD, None, tokens_BTD.shape[1], None)
     torch.testing.assert_close(block(tokens_BTD, None, 1, None), full_BTD[:, :1], rtol=1e-5, atol=1e-6)
+
+
+def test_layer_outputs_are_those_of_a_network_without_shortcuts() -> None:
+    network = small_network(n_decoder_blocks=2).eval()
+    positions_BK, values_BK = some_input()
+    found = network.layer_outputs(positions_BK, values_BK)
+    tokens_BTD, expected = network.tokens(positions_BK, values_BK), {}
+    for number, block in enumerate(network.blocks, start=1):
+        tokens_BTD = block(tokens_BTD, None, tokens_BTD.shape[1], None)  # the last block over all tokens too
+        expected[f"block{number}"] = tokens_BTD[:, 0]
+    expected["cls"] = network.final_norm(tokens_BTD[:, 0])
+    hidden_BD = network.decoder_in(expected["cls"])
+    for number, block in enumerate(network.decoder_blocks, start=1):
+        hidden_BD = expected[f"decoder{number}"] = block(hidden_BD)
+    assert tuple(found) == tuple(expected) == network.config.layer_names
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-6)
+    assert torch.equal(found["cls"], network.encode(positions_BK, values_BK))
+    logits_BG = network(positions_BK, values_BK).logits_BG
+    assert torch.equal(network.decoder_out(found["decoder2"]), logits_BG)
+
+
+def test_layer_outputs_ignore_padding_and_end_at_cls_with_a_linear_decoder() -> None:
+    network = small_network(n_decoder_blocks=0).eval()
+    positions_BK, values_BK = some_input()
+    expected = network.layer_outputs(positions_BK, values_BK)
+    assert tuple(expected) == ("block1", "block2", "block3", "cls")
+    padded = functional.pad(positions_BK, (0, 3)), functional.pad(values_BK, (0, 3), value=9.0)
+    is_real_BK = functional.pad(torch.ones_like(positions_BK, dtype=torch.bool), (0, 3), value=False)
+    for name, values in network.layer_outputs(*padded, is_real_BK).items():
+        torch.testing.assert_close(values, expected[name], rtol=1e-5, atol=1e-6)
 
 
 def test_padding_changes_nothing() -> None:
@@ -128,47 +142,25 @@ def test_stochastic_depth_skips_half_of_the_samples_and_doubles_the_others() -> 
 
 
 @torch.no_grad()
-def test_decoder_starts_at_the_mean_expression_and_no_gene_starts_dead() -> None:
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_decoder_starts_at_the_mean_expression_and_no_gene_starts_dead(activation: str) -> None:
     mean_expression_G = torch.tensor([0.0, 0.01, 3.0, 11.5129])
-    network = TxFM(config_from_mapping({"preset": "nano"}), 4)
+    network = TxFM(config_from_mapping({"preset": "nano", "activation": activation}), 4)
     network.initialise(mean_expression_G, seeded_generator(CPU, "test"))
-    start_G = rectified_tanh(network.decoder_out.bias.detach())
-    assert float(start_G[2]) == pytest.approx(3.0, rel=1e-5)
-    assert float(network.decoder_out.bias.min()) == pytest.approx(MIN_INITIAL_LOGIT)
-    assert torch.isfinite(network.decoder_out.bias).all()
+    bias_G = network.decoder_out.bias
+    torch.testing.assert_close(bias_G, ACTIVATIONS[activation].initial_logits(mean_expression_G, 1e5))
+    assert ACTIVATIONS[activation].is_alive(bias_G, 1e5).all()
 
 
-def test_masking_is_uniform_over_measured_genes() -> None:
-    measured_BG = torch.ones(4000, 20, dtype=torch.bool)
-    measured_BG[:, 15:] = False
-    visible = choose_visible(measured_BG, 5, seeded_generator(CPU, 3))
-    drawn = torch.bincount(visible.positions_BK.flatten(), minlength=20).double()
-    assert visible.is_real_BK is None
-    assert drawn[15:].sum() == 0
-    expected = 4000 * 5 / 15
-    # Without replacement the variance per gene is that of a Bernoulli(1/3), so this statistic has 14 degrees of freedom
-    statistic = float(((drawn[:15] - expected) ** 2).sum() / (expected * (1 - 1 / 3)) * (14 / 15))
-    assert statistic < 36.1  # 0.1% point of chi-square with 14 degrees of freedom
-    assert all(len(set(row)) == 5 for row in visible.positions_BK[:50].tolist())
-
-
-def test_masks_are_a_function_of_seed_and_step() -> None:
-    measured_BG = torch.ones(2, 50, dtype=torch.bool)
-    first, again, other = (
-        choose_visible(measured_BG, 9, seeded_generator(CPU, "train", 0, step)) for step in (4, 4, 5)
-    )
-    assert torch.equal(first.positions_BK, again.positions_BK)
-    assert not torch.equal(first.positions_BK, other.positions_BK)
-
-
-def test_samples_with_few_measured_genes_are_padded() -> None:
-    measured_BG = torch.zeros(2, 10, dtype=torch.bool)
-    measured_BG[0, :8] = True
-    measured_BG[1, [2, 5]] = True
-    visible = choose_visible(measured_BG, 6, seeded_generator(CPU, 0))
-    assert visible.is_real_BK is not None
-    assert visible.is_real_BK.sum(dim=1).tolist() == [6, 2]
-    assert set(visible.positions_BK[1][visible.is_real_BK[1]].tolist()) == {2, 5}
+@torch.no_grad()
+def test_a_zero_inflated_loss_starts_near_the_negative_binomial() -> None:
+    network = small_network(loss="zero_inflated_negative_binomial")
+    output = network(*some_input())
+    assert 0.03 < float(torch.sigmoid(output.zero_logits_BG).mean()) < 0.07
+    assert output.log_dispersion_G.tolist() == [0.0] * 40
+    plain = small_network()(*some_input())
+    assert plain.zero_logits_BG is None
+    assert plain.log_dispersion_G is None
 
 
 def test_weight_decay_of_the_published_run() -> None:
@@ -185,12 +177,25 @@ def test_weight_decay_of_the_published_run() -> None:
         ('{"preset": "nano", "n_heads": 5}', "divisor of width 64"),
         ('{"preset": "nano", "epochs": 1, "samples_seen": 5}', "one of epochs, samples_seen"),
         ('{"width": 8}', "n_heads"),
+        ('{"preset": "nano", "loss": "poison"}', "did you mean 'poisson'"),
+        ('{"preset": "nano", "loss": "hinge"}', "poisson or mse or smooth_l1"),
+        ('{"preset": "nano", "loss": 3}', "loss has the wrong type"),
+        ('{"preset": "nano", "activation": "rectified-tanh"}', "did you mean 'rectified_tanh'"),
+        ('{"preset": "nano", "preprocessing": "log1"}', "did you mean 'log1p'"),
+        ('{"preset": "nano", "mask_temperature": NaN}', "a finite number"),
+        ('{"preset": "nano", "mask_temperature": null}', "a number"),
         ("{", "JSON"),
     ],
 )
 def test_a_wrong_model_entry_is_named(entry: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         config_from_json(entry)
+
+
+def test_a_model_of_before_these_fields_has_their_defaults() -> None:
+    later = ("loss", "activation", "preprocessing", "mask_temperature")
+    older = {name: value for name, value in PRESETS["nano"].as_mapping().items() if name not in later}
+    assert ModelConfig(**older) == PRESETS["nano"]
 
 
 def test_one_budget_replaces_the_other() -> None:

@@ -27,7 +27,7 @@ from txfm.model import TxFM
 from txfm.schedule import one_cycle_lr
 from txfm.statistics import mean_expression
 from txfm.train import TrainingRun, train
-from txfm.validation import BATCH_SAMPLES, SEED, Validation, participation_ratio
+from txfm.validation import BATCH_SAMPLES, SEED, Validation
 
 TINY_MODEL = {
     "preset": "nano",
@@ -221,10 +221,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(
     original = TxFM.decode
     calls = 0
 
-    def poisoned(self: TxFM, cls_BD: torch.Tensor) -> torch.Tensor:
+    def poisoned(self: TxFM, cls_BD: torch.Tensor) -> tuple[torch.Tensor, None]:
         nonlocal calls
         calls += self.training
-        return original(self, cls_BD) * (float("nan") if calls == 6 else 1.0)
+        return original(self, cls_BD)[0] * (float("nan") if calls == 6 else 1.0), None
 
     monkeypatch.setattr(TxFM, "decode", poisoned)
     with pytest.raises(InputError, match="step 6: loss nan"):
@@ -275,13 +275,6 @@ def test_learning_rate_rises_for_a_tenth_and_then_falls() -> None:
         if len(expected) < 1000:
             theirs.step()
     np.testing.assert_allclose(rates, expected, rtol=0.03, atol=2e-6)  # torch's peak is one step earlier
-
-
-@pytest.mark.parametrize("rank", [1, 4])
-def test_participation_ratio_counts_directions(rank: int) -> None:
-    embeddings_ND = torch.zeros(400, 10)
-    embeddings_ND[:, :rank] = torch.randn(400, rank, generator=torch.Generator().manual_seed(0))
-    assert participation_ratio(embeddings_ND) == pytest.approx(rank, rel=0.05)
 
 
 def test_precision_and_device_are_resolved() -> None:

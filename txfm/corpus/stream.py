@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -200,6 +200,14 @@ class Corpus:
             numbers[reader.entry.study] += reader.entry.n_samples
         return numbers
 
+    @property
+    def n_detected(self) -> np.ndarray:
+        """Samples of this split with a count at each gene of the vocabulary, int64 (G,); no count is read."""
+        numbers = np.zeros(len(self.vocabulary), dtype=np.int64)
+        for reader in self._readers:
+            numbers += reader.var["n_detected"].to_numpy()[self.vocabulary.axis_positions]
+        return numbers
+
     def first_rows(self, n_samples: int) -> Iterator[tuple[int, CsrRows]]:
         """Blocks of each study's first `n_samples` rows, with the study's index; stores are shuffled when written."""
         for store, bounds in enumerate(self._blocks_of_stores):
@@ -208,7 +216,7 @@ class Corpus:
                     rows = self._read_block(store, start, stop)
                     yield int(self._study_of_store[store]), rows.first(min(len(rows), n_samples - start))
 
-    def batches(self, first_batch: int = 0, *, every: int = 1) -> Iterator[Batch]:
+    def batches(self, first_batch: int = 0, *, every: int = 1) -> Generator[Batch, None, None]:
         """Batches of the current epoch from a number on, or every n-th of them; the stream's position is not moved.
 
         Threads decode and gather a few batches ahead; they end with the iterator.

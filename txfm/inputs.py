@@ -1,0 +1,96 @@
+"""A batch of samples on the device, dense. Shapes as in model.py."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from txfm.config import ModelConfig
+from txfm.corpus import Batch
+from txfm.preprocess import size_factors
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """Some samples as the masked task needs them, float32.
+
+    Attributes
+    ----------
+    counts_BG : torch.Tensor (B, G)
+        Raw counts, 0 where not measured.
+    size_factors_B1 : torch.Tensor (B, 1)
+        What the counts were divided by: library size / L, or 1.
+    x_BG : torch.Tensor (B, G)
+        Expression in log1p space, ``log1p(counts / size factor)``: input and target.
+    measured_BG : torch.Tensor (B, G), bool
+        Genes that the sample's study measured.
+    n_measured_B : numpy.ndarray (B,), int64
+        Their number, on the host.
+    """
+
+    counts_BG: torch.Tensor
+    size_factors_B1: torch.Tensor
+    x_BG: torch.Tensor
+    measured_BG: torch.Tensor
+    n_measured_B: np.ndarray
+
+    @classmethod
+    def of(
+        cls, counts_BG: torch.Tensor, measured_BG: torch.Tensor, n_measured_B: np.ndarray, config: ModelConfig
+    ) -> "Inputs":
+        """Preprocess counts as the configuration says."""
+        factors_B1 = size_factors(counts_BG, config.preprocessing, config.library_size_counts)
+        return cls(
+            counts_BG=counts_BG,
+            size_factors_B1=factors_B1,
+            x_BG=torch.log1p(counts_BG / factors_B1),
+            measured_BG=measured_BG,
+            n_measured_B=n_measured_B,
+        )
+
+    def __len__(self) -> int:
+        return len(self.n_measured_B)
+
+    def totals(self) -> torch.Tensor:
+        """Sums (B, 1) of ``exp(x) - 1``: L, or the library size where counts are not scaled; 0 without counts."""
+        return self.counts_BG.sum(dim=1, keepdim=True) / self.size_factors_B1
+
+    def rows(self, start: int, stop: int) -> "Inputs":
+        """A part of the samples; nothing is copied."""
+        part = slice(start, stop)
+        return Inputs(
+            counts_BG=self.counts_BG[part],
+            size_factors_B1=self.size_factors_B1[part],
+            x_BG=self.x_BG[part],
+            measured_BG=self.measured_BG[part],
+            n_measured_B=self.n_measured_B[part],
+        )
+
+
+def inputs_of(batch: Batch, measured_SG: torch.Tensor, config: ModelConfig) -> Inputs:
+    """Densify and preprocess a batch on the device of `measured_SG`.
+
+    The CSR arrays travel, not the dense matrix. The library size is the sum over the vocabulary's genes that the sample
+    measured.
+
+    Parameters
+    ----------
+    batch : Batch
+    measured_SG : torch.Tensor (n_studies, G), bool
+        `batch.measured` on the device.
+    config : ModelConfig
+        Says how counts are preprocessed.
+
+    Returns
+    -------
+    Inputs
+    """
+    device = measured_SG.device
+    n_genes = measured_SG.shape[1]
+    rows = np.repeat(np.arange(len(batch), dtype=np.int64), np.diff(batch.indptr))
+    places = torch.from_numpy(rows * n_genes + batch.positions).to(device)
+    counts = torch.from_numpy(batch.counts).to(device, torch.float32)
+    counts_BG = torch.zeros(len(batch) * n_genes, device=device).index_put_((places,), counts).view(len(batch), n_genes)
+    measured_BG = measured_SG[torch.from_numpy(batch.study_index).to(device)]
+    n_measured_B = np.count_nonzero(batch.measured, axis=1)[batch.study_index]
+    return Inputs.of(counts_BG, measured_BG, n_measured_B, config)
