@@ -13,11 +13,13 @@ from torch import nn
 
 from txfm.activations import ACTIVATIONS
 from txfm.config import ModelConfig
+from txfm.cpu_attention import headwise_attention
 
 # The value's channel reaches 11.5, so at 0.02 the first LayerNorm would see little but the value. Explained deviance of
 # nano after 60,000 real samples: 0.20 at 1.0, 0.25 at 0.3, 0.21 at 0.1.
 GENE_TABLE_INIT_STD = 0.3
 LAST_LAYER_INIT_STD = 0.02
+MAX_HEADWISE_TOKENS = 2**13  # 128 MiB of scores in bf16
 MAX_EXPLICIT_SCORES = 2**24  # 32 MiB in bf16, about one processor's last-level cache
 INITIAL_ZERO_LOGIT = -3.0  # 5% extra zeros: nearly the negative binomial law, with a gradient
 
@@ -45,19 +47,22 @@ def attention(
 ) -> torch.Tensor:
     """Softmax attention of Q queries over T tokens, E = D / H; padding is attended by nobody.
 
-    torch's flash attention, except in bf16 on a CPU while the scores fit into the cache: there its backward pass is
-    slow, and two matrix products with a softmax between take a third of the time (benchmarks/train_step.py).
+    torch's flash attention, except in bf16 on a CPU, where that is slow (benchmarks/train_step.py): there, matrix
+    products with a softmax between; of all heads at once while their scores fit into the cache, else head by head.
     """
     real = None if is_real_BT is None else is_real_BT[:, None, None, :]
-    n_scores = q_BHQE.shape[:3].numel() * k_BHTE.shape[2]
-    if q_BHQE.device.type != "cpu" or q_BHQE.dtype != torch.bfloat16 or n_scores > MAX_EXPLICIT_SCORES:
-        mask = None if real is None else real.expand(-1, -1, q_BHQE.shape[2], -1)
-        return F.scaled_dot_product_attention(q_BHQE, k_BHTE, v_BHTE, attn_mask=mask)
-    with torch.autocast("cpu", enabled=False):
-        scores_BHQT = (q_BHQE * q_BHQE.shape[-1] ** -0.5) @ k_BHTE.transpose(-1, -2)
-        if real is not None:
-            scores_BHQT = scores_BHQT.masked_fill(~real, -math.inf)
-        return torch.softmax(scores_BHQT, dim=-1) @ v_BHTE
+    n_samples, n_heads, n_queries, n_tokens = (*q_BHQE.shape[:3], k_BHTE.shape[2])
+    is_bf16_on_cpu = q_BHQE.device.type == "cpu" and q_BHQE.dtype == torch.bfloat16
+    if is_bf16_on_cpu and n_samples * n_heads * n_queries * n_tokens <= MAX_EXPLICIT_SCORES:
+        with torch.autocast("cpu", enabled=False):
+            scores_BHQT = (q_BHQE * q_BHQE.shape[-1] ** -0.5) @ k_BHTE.transpose(-1, -2)
+            if real is not None:
+                scores_BHQT = scores_BHQT.masked_fill(~real, -math.inf)
+            return torch.softmax(scores_BHQT, dim=-1) @ v_BHTE
+    if is_bf16_on_cpu and n_queries == n_tokens <= MAX_HEADWISE_TOKENS:
+        return headwise_attention(q_BHQE, k_BHTE, v_BHTE, is_real_BT)
+    mask = None if real is None else real.expand(-1, -1, n_queries, -1)
+    return F.scaled_dot_product_attention(q_BHQE, k_BHTE, v_BHTE, attn_mask=mask)
 
 
 class Block(nn.Module):
