@@ -88,7 +88,12 @@ def test_the_demo_makes_its_page_its_pictures_and_three_models(demo: Any) -> Non
     assert list((results / "figures").glob("*.png"))
     for variant in ("all", "minus_bulk", "minus_screen"):
         model = results / "models" / f"{variant}.nano.s0"
-        assert {path.name for path in model.iterdir()} == {"model.safetensors", "model.json", "metrics.jsonl"}
+        assert {path.name for path in model.iterdir()} == {
+            "model.safetensors",
+            "model.json",
+            "metrics.jsonl",
+            "README.md",
+        }
     assert (results / "audit.txt").read_text().endswith("as promised\n")
 
 

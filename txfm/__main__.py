@@ -13,7 +13,10 @@ VERBS = {
     "embed": ("txfm.embed_cli", "embed the samples of an .h5ad file or a .zarr store"),
     "embed-corpus": ("txfm.embed_corpus_cli", "embed every sample of a variant into one parquet file"),
     "consistency": ("txfm.consistency.cli", "find the perturbations of a screen that have a consistent effect"),
+    "baseline": ("txfm.baselines.cli", "fit PCA, log counts or scVI on the training samples of a variant"),
     "evaluate": ("txfm.evaluation.cli", "compare models on a held-out study"),
+    "push": ("txfm.artifact.push_cli", "upload a model to the Hugging Face Hub"),
+    "pull": ("txfm.artifact.pull_cli", "download a model from the Hugging Face Hub"),
     "report": ("txfm.report.cli", "write one page with the pictures and tables of a build"),
 }
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 
 from txfm.counts import check_raw_counts, looks_like_counts
+from txfm.embedder import Embedder
 from txfm.errors import InputError
 from txfm.genes import DEFAULT_MIN_SHARE, match_genes
 from txfm.preprocess import preprocess
@@ -25,7 +26,7 @@ class EmptySampleWarning(UserWarning):
 
 
 def embed(
-    model: PretrainedModel,
+    model: Embedder,
     adata: anndata.AnnData,
     *,
     layer: str | None = None,
@@ -40,7 +41,8 @@ def embed(
 
     Parameters
     ----------
-    model : PretrainedModel
+    model : Embedder
+        A TxFM or a baseline.
     adata : anndata.AnnData
         Raw counts, dense, CSR or CSC, and gene names in var; a backed one is read in blocks of rows.
     layer : str, optional
@@ -61,7 +63,7 @@ def embed(
 
     Returns
     -------
-    numpy.ndarray (n_samples, width), float32
+    numpy.ndarray (n_samples, n_dimensions), float32
 
     Raises
     ------
@@ -91,8 +93,8 @@ def embed(
     n_genes = len(model.vocabulary)
     to_vocabulary = sp.csr_matrix((np.ones(len(used)), (used, match.positions[used])), shape=(adata.n_vars, n_genes))
     visible = _visible_genes(match.measured, genes)
-    encoder = DenseEncoder(model, visible, batch_size)
-    out = np.empty((adata.n_obs, model.config.width), dtype=np.float32)
+    encoder = model.encoder(visible, batch_size)
+    out = np.empty((adata.n_obs, model.n_dimensions), dtype=np.float32)
     n_empty = 0
     for start, rows in chain([] if first is None else [first], chunks):
         counts = (rows.astype(np.float64) @ to_vocabulary).toarray()

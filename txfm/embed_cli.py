@@ -11,7 +11,7 @@ EMBEDDING_KEY = "X_txfm"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("model", type=Path, help="folder of a trained model")
+    parser.add_argument("model", help="folder of a trained model or a fitted baseline, or hf://ORG/NAME")
     parser.add_argument("input", type=Path, help=".h5ad file or .zarr store of raw counts")
     parser.add_argument("--out", type=Path, required=True, help=f".h5ad with obs, var and obsm[{EMBEDDING_KEY!r}]")
     parser.add_argument("--layer", help="layer with the raw counts (default X)")
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.embed import EmptySampleWarning
     from txfm.files import flush_to_disk, temporary_beside
     from txfm.hardware import choose_hardware
-    from txfm.pretrained import load
+    from txfm.loading import load
 
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)

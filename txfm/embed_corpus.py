@@ -8,18 +8,18 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from txfm.corpus import Batch, open_corpus
-from txfm.embed import CHUNK_ROWS, DenseEncoder, count_empty, tell_empty
+from txfm.embed import CHUNK_ROWS, count_empty, tell_empty
 from txfm.embed_corpus_cli import COLUMNS
+from txfm.embedder import Embedder, Encoder
 from txfm.files import flush_to_disk, temporary_beside
-from txfm.pretrained import PretrainedModel
 
 
-def embed_corpus(model: PretrainedModel, corpus: Path, variant: str, out: Path) -> int:
+def embed_corpus(model: Embedder, corpus: Path, variant: str, out: Path) -> int:
     """Embed training and validation samples of a variant from all genes that their study measured.
 
     Parameters
     ----------
-    model : PretrainedModel
+    model : Embedder
     corpus : Path
     variant : str
         May be another one than the model was trained on, on the same gene axis.
@@ -56,14 +56,14 @@ def embed_corpus(model: PretrainedModel, corpus: Path, variant: str, out: Path) 
             memory_bytes=0,
         )
         obs = stream.obs(["sample_id", *COLUMNS])
-        encoders = [DenseEncoder(model, np.flatnonzero(row)) for row in stream.measured]
+        encoders = [model.encoder(np.flatnonzero(row)) for row in stream.measured]
         first = 0
         for batch in stream:
             samples = obs.slice(first, len(batch))
             first += len(batch)
             assert samples["sample_id"].to_list() == batch.sample_ids
             counts = _dense_counts(batch, len(model.vocabulary))
-            vectors = _embeddings(counts, batch.study_index, encoders)
+            vectors = _embeddings(counts, batch.study_index, encoders, model.n_dimensions)
             table = samples.with_columns(pl.Series(f"e{i}", column) for i, column in enumerate(vectors.T)).to_arrow()
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
@@ -81,8 +81,8 @@ def _dense_counts(batch: Batch, n_genes: int) -> np.ndarray:
     return sp.csr_matrix((batch.counts, batch.positions, batch.indptr), shape=(len(batch), n_genes)).toarray()
 
 
-def _embeddings(counts: np.ndarray, study_index: np.ndarray, encoders: list[DenseEncoder]) -> np.ndarray:
-    out = np.empty((len(counts), encoders[0].model.config.width), dtype=np.float32)
+def _embeddings(counts: np.ndarray, study_index: np.ndarray, encoders: list[Encoder], n_dimensions: int) -> np.ndarray:
+    out = np.empty((len(counts), n_dimensions), dtype=np.float32)
     for study in np.unique(study_index):
         chosen = study_index == study
         out[chosen] = encoders[study].encode(counts[chosen])

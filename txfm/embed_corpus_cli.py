@@ -9,7 +9,7 @@ COLUMNS = ("study", "split", "batch", "perturbation", "cell_type", "cell_line", 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("model", type=Path, help="folder of a trained model")
+    parser.add_argument("model", help="folder of a trained model or a fitted baseline, or hf://ORG/NAME")
     parser.add_argument("--corpus", type=Path, required=True, help="corpus folder")
     parser.add_argument("--variant", required=True, help="whose samples to embed, training and validation")
     parser.add_argument(
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.embed import EmptySampleWarning
     from txfm.embed_corpus import embed_corpus
     from txfm.hardware import choose_hardware
-    from txfm.pretrained import load
+    from txfm.loading import load
 
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)

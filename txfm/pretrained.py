@@ -1,45 +1,51 @@
-"""A trained model on disk: model.safetensors (weights) and model.json (everything needed to trust and use them)."""
+"""A trained TxFM: written at the end of a training, opened for use."""
 
-import json
-import shutil
-import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 
+from txfm.artifact import Artifact, Provenance, read_artifact, write_artifact
+from txfm.artifact.provenance import software
 from txfm.config import ModelConfig
 from txfm.corpus import Corpus
+from txfm.embedder import Embedder, Encoder
 from txfm.errors import InputError
-from txfm.files import flush_to_disk, temporary_beside, write_json
 from txfm.hardware import Hardware
 from txfm.model import TxFM
 from txfm.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from anndata import AnnData
-
-FORMAT, FORMAT_VERSION = "txfm-model", "0.1"
+KIND = "txfm"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """Where a model's weights come from."""
+    """Where a model's weights come from.
+
+    Attributes
+    ----------
+    config : ModelConfig
+    vocabulary : Vocabulary
+    provenance : Provenance
+        The training data.
+    seed, samples_seen, steps : int
+    final_metrics : dict
+        The last lines "train" and "validation" of the metrics.
+    parent : dict or None
+        Of a fine-tuned model: `txfm.artifact.parent_of` the model that it was started from.
+    """
 
     config: ModelConfig
     vocabulary: Vocabulary
-    variant: str
-    variant_digest: str
-    corpus_digest: str | None
-    studies: dict[str, dict[str, Any]]
+    provenance: Provenance
     seed: int
     samples_seen: int
     steps: int
     final_metrics: dict[str, Any]
+    parent: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -51,32 +57,23 @@ class TrainingRecord:
         steps: int,
         train_line: dict[str, Any] | None,
         validation_line: dict[str, Any] | None,
+        parent: dict[str, Any] | None = None,
     ) -> "TrainingRecord":
         """The record of a run that has just ended."""
         return cls(
             config=config,
             vocabulary=corpus.vocabulary,
-            variant=corpus.variant.name,
-            variant_digest=corpus.variant.digest,
-            corpus_digest=corpus.variant.corpus_digest,
-            studies={
-                store.study: {"recipe": store.recipe, "n_samples": store.n_samples, "simulated": store.simulated}
-                for store in corpus.variant.of_split("train")
-            },
+            provenance=Provenance.of(corpus.variant),
             seed=seed,
             samples_seen=samples_seen,
             steps=steps,
             final_metrics={"train": train_line, "validation": validation_line},
+            parent=parent,
         )
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a model; model.json is written last."""
-    return (folder / "model.json").is_file()
-
-
 def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Path, hardware: Hardware) -> None:
-    """Write the three files into a temporary folder, then rename them into `folder` (which may exist, empty).
+    """Write a trained network; see `txfm.artifact.write_artifact`.
 
     Parameters
     ----------
@@ -87,44 +84,23 @@ def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Pat
         The run's metrics.jsonl, copied.
     hardware : Hardware
     """
-    temporary = temporary_beside(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    save_file(
-        {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, temporary / "model.safetensors"
-    )
-    shutil.copyfile(metrics, temporary / "metrics.jsonl")
-    shutil.copymode(
-        temporary / "metrics.jsonl", temporary / "model.safetensors"
-    )  # safetensors writes for the owner only
-    card = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "licence": "Apache-2.0",
+    description = {
+        "kind": KIND,
         "config": record.config.as_mapping(),
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "variant": {"name": record.variant, "digest": record.variant_digest},
-        "corpus_digest": record.corpus_digest,
-        "training_studies": record.studies,
-        "simulated_data": any(study["simulated"] for study in record.studies.values()),
+        "n_dimensions": record.config.width,
+        **record.provenance.as_mapping(record.parent),
         "seed": record.seed,
         "samples_seen": record.samples_seen,
         "steps": record.steps,
         "final_metrics": record.final_metrics,
-        "software": {"torch": torch.__version__, "precision": hardware.precision, "git_commit": _git_commit()},
-        "vocabulary": record.vocabulary.as_mapping(),
+        "software": software(precision=hardware.precision),
     }
-    write_json(temporary / "model.json", card)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("metrics.jsonl", "model.safetensors", "model.json"):  # the json last: it marks the model as finished
-        flush_to_disk(temporary / name)
-        (temporary / name).rename(folder / name)
-    temporary.rmdir()
-    flush_to_disk(folder)
+    write_artifact(folder, network.state_dict(), record.vocabulary, description, metrics)
 
 
-class PretrainedModel:
-    """A trained model ready for use; made by `load`.
+class PretrainedModel(Embedder):
+    """A trained TxFM ready for use; made by `txfm.load`.
 
     Attributes
     ----------
@@ -137,55 +113,49 @@ class PretrainedModel:
     """
 
     def __init__(self, network: TxFM, vocabulary: Vocabulary, card: dict[str, Any]) -> None:
+        super().__init__(vocabulary, card)
         self.network = network
         self.config = network.config
-        self.vocabulary = vocabulary
-        self.card = card
+
+    @classmethod
+    def of(cls, artifact: Artifact, device: str) -> "PretrainedModel":
+        """The network of an artifact of kind txfm.
+
+        Raises
+        ------
+        InputError
+            Weights and description do not belong together.
+        """
+        # A later minor version may add fields, but none that changes what the weights do (docs/model-format.md)
+        known = {field.name for field in fields(ModelConfig)}
+        config = {name: value for name, value in artifact.card["config"].items() if name in known}
+        with torch.device("meta"):
+            network = TxFM(ModelConfig(**config), len(artifact.vocabulary))
+        try:
+            network.load_state_dict(artifact.tensors(device), assign=True)
+        except RuntimeError as error:
+            raise artifact.mismatch(error) from error
+        return cls(network.requires_grad_(False).eval(), artifact.vocabulary, artifact.card)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.network.cls.device
 
-    def embed(self, adata: "AnnData", **options: Any) -> np.ndarray:
-        """Embed samples of raw counts: float32 (n_samples, width), row order kept.
+    def encoder(self, visible: np.ndarray, batch_size: int | None = None) -> Encoder:
+        """See `Embedder.encoder`."""
+        from txfm.embed import DenseEncoder
 
-        Options and errors: see `txfm.embed.embed`.
-        """
-        from txfm.embed import embed
+        return DenseEncoder(self, visible, batch_size)
 
-        return embed(self, adata, **options)
-
-    def gene_embeddings(self, which: str = "encoder") -> pd.DataFrame:
-        """Learned vectors of the vocabulary's genes.
-
-        Parameters
-        ----------
-        which : {"encoder", "decoder"}
-            The gene's token vector (width - 1 numbers), or its row of the decoder's last layer (width numbers).
-
-        Returns
-        -------
-        pandas.DataFrame
-            Index ensembl_id; columns symbol, e0, e1, ...
-
-        Raises
-        ------
-        InputError
-            `which` is neither.
-        """
-        tables = {"encoder": self.network.gene_table.weight, "decoder": self.network.decoder_out.weight}
-        if which not in tables:
-            raise InputError("There are no such gene embeddings", expected="encoder or decoder", found=which)
-        vectors = tables[which].detach().float().cpu().numpy()
-        index = pd.Index(self.vocabulary.ensembl_ids, name="ensembl_id", dtype=object)
-        frame = pd.DataFrame(vectors, index=index, columns=[f"e{column}" for column in range(vectors.shape[1])])
-        frame.insert(0, "symbol", list(self.vocabulary.symbols))
-        return frame
+    def gene_tables(self) -> Mapping[str, np.ndarray]:
+        """See `Embedder.gene_tables`."""
+        weights = {"encoder": self.network.gene_table.weight, "decoder": self.network.decoder_out.weight}
+        return {name: weight.detach().float().cpu().numpy() for name, weight in weights.items()}
 
 
-def load(folder: str | Path, device: str = "cpu") -> PretrainedModel:
-    """Open a trained model.
+def load(folder: str | Path, device: str = "cpu", verify: bool = True) -> PretrainedModel:
+    """Open a trained TxFM; `txfm.load` opens baselines as well.
 
     Parameters
     ----------
@@ -193,49 +163,21 @@ def load(folder: str | Path, device: str = "cpu") -> PretrainedModel:
         With model.safetensors and model.json, as `train` writes it.
     device : str
         Where to put the weights.
-
-    Returns
-    -------
-    PretrainedModel
+    verify : bool
+        Compare the sha256 of the files with model.json.
 
     Raises
     ------
     InputError
-        There is no model, its format is of another version, or weights and json do not belong together.
+        There is no model, it is a baseline, its format cannot be read, or weights and json do not belong together.
     """
-    folder = Path(folder)
-    if not is_finished(folder):
+    artifact = read_artifact(Path(folder), verify)
+    if artifact.card["kind"] != KIND:
         raise InputError(
-            "There is no trained model in this folder", where=str(folder), expected="model.json, model.safetensors"
+            "This model is no TxFM",
+            where=str(folder),
+            expected=f"kind {KIND}",
+            found=artifact.card["kind"],
+            todo="baselines can be embedded with and evaluated, but have no network to go on with",
         )
-    card = json.loads((folder / "model.json").read_text())
-    if card.get("format") != FORMAT or card.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            "This model's format cannot be read",
-            where=str(folder / "model.json"),
-            expected=f"{FORMAT}, version {FORMAT_VERSION}",
-            found=f"{card.get('format')}, version {card.get('format_version')}",
-            todo="use the version of txfm that wrote it",
-        )
-    vocabulary = Vocabulary.from_mapping(card.pop("vocabulary"))
-    with torch.device("meta"):
-        network = TxFM(ModelConfig(**card["config"]), len(vocabulary))
-    try:
-        network.load_state_dict(load_file(folder / "model.safetensors", device=device), assign=True)
-    except (RuntimeError, OSError) as error:
-        raise InputError(
-            "The weights do not fit the model's description",
-            where=str(folder / "model.safetensors"),
-            found=str(error),
-            todo="model.json and model.safetensors must come from the same training run",
-        ) from error
-    return PretrainedModel(network.requires_grad_(False).eval(), vocabulary, card)
-
-
-def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # git is not installed
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    return PretrainedModel.of(artifact, device)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from txfm.artifact import is_finished
 from txfm.checkpoint import Progress, load_checkpoint, remove_checkpoints, save_checkpoint
 from txfm.config import ModelConfig
 from txfm.corpus import DEFAULT_MEMORY_BYTES, Batch, Corpus, open_corpus
@@ -20,7 +21,7 @@ from txfm.masking import choose_visible, sample_keys, seeded_generator
 from txfm.metrics import MetricsFile, ProgressLine
 from txfm.model import TxFM
 from txfm.objective import batch_loss, masked_task
-from txfm.pretrained import TrainingRecord, is_finished, save_model
+from txfm.pretrained import TrainingRecord, save_model
 from txfm.schedule import one_cycle_lr
 from txfm.statistics import MeanExpression, mask_log_weights, mean_expression
 from txfm.validation import BATCH_SAMPLES, SEED, Validation

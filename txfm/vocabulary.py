@@ -26,6 +26,14 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.ensembl_ids)
 
+    def subset(self, positions: np.ndarray) -> "Vocabulary":
+        """The genes at these positions, in the given order."""
+        return Vocabulary(
+            axis_positions=self.axis_positions[positions],
+            ensembl_ids=tuple(self.ensembl_ids[index] for index in positions),
+            symbols=tuple(self.symbols[index] for index in positions),
+        )
+
     def as_mapping(self) -> dict[str, Any]:
         """For model.json."""
         return {

@@ -340,7 +340,7 @@ def test_loading_something_else_is_refused(model_folder: Path, tmp_path: Path) -
     (tmp_path / "model.json").write_text(card.replace('"n_blocks": 2', '"n_blocks": 3'))
     with pytest.raises(InputError, match="do not fit"):
         txfm.load(tmp_path)
-    (tmp_path / "model.json").write_text(card.replace('"format_version": "0.1"', '"format_version": "9"'))
+    (tmp_path / "model.json").write_text(card.replace('"format_version": "1.0"', '"format_version": "9"'))
     with pytest.raises(InputError, match="version 9"):
         txfm.load(tmp_path)
 

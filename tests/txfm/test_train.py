@@ -80,7 +80,12 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 def test_a_finished_run_leaves_weights_card_and_metrics(trained: Path) -> None:
     out = trained / "model"
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.jsonl", "model.json", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "metrics.jsonl",
+        "model.json",
+        "model.safetensors",
+    ]
     assert list((trained / "checkpoints").iterdir()) == []
     card = json.loads((out / "model.json").read_text())
     assert card["variant"] == {"name": "tiny", "digest": "digest-variant-tiny"}

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from txfm.artifact.provenance import studies_seen
 from txfm.consistency.cells import NpyEmbeddings, write_npy
 from txfm.consistency.stores import Screen
-from txfm.embed import DenseEncoder
+from txfm.embedder import Embedder
 from txfm.errors import InputError
-from txfm.pretrained import PretrainedModel, load
+from txfm.loading import load
 
 
-def load_unaware(folder: Path, study: str, device: str) -> tuple[PretrainedModel, dict[str, Any]]:
+def load_unaware(folder: Path, study: str, device: str) -> tuple[Embedder, dict[str, Any]]:
     """Open a model and return it with what the record of a table says of it.
 
     Raises
@@ -22,7 +23,7 @@ def load_unaware(folder: Path, study: str, device: str) -> tuple[PretrainedModel
         The model was trained on the study: phenoprints that it finds would choose its own training samples.
     """
     model = load(folder, device)
-    studies = model.card["training_studies"]
+    studies = studies_seen(model.card)
     if study in studies:
         raise InputError(
             f"The model was trained on {study!r}, whose phenoprints it would choose",
@@ -39,7 +40,7 @@ def load_unaware(folder: Path, study: str, device: str) -> tuple[PretrainedModel
     }
 
 
-def embed_by_model(screen: Screen, model: PretrainedModel, path: Path) -> NpyEmbeddings:
+def embed_by_model(screen: Screen, model: Embedder, path: Path) -> NpyEmbeddings:
     """Write the model's embeddings of all cells of a screen to a .npy file, in one pass.
 
     Raises
@@ -59,7 +60,7 @@ def embed_by_model(screen: Screen, model: PretrainedModel, path: Path) -> NpyEmb
     place[vocabulary.axis_positions] = np.arange(len(vocabulary))
     position = place[screen.measured]
     known = np.flatnonzero(position >= 0)
-    encoder = DenseEncoder(model, np.sort(position[known]))
+    encoder = model.encoder(np.sort(position[known]))
 
     def embeddings() -> Iterator[np.ndarray]:
         for _, block in screen.blocks():
@@ -67,4 +68,4 @@ def embed_by_model(screen: Screen, model: PretrainedModel, path: Path) -> NpyEmb
             counts[:, position[known]] = block[:, known].toarray()
             yield encoder.encode(counts)
 
-    return write_npy(path, embeddings(), screen.n_cells, model.config.width)
+    return write_npy(path, embeddings(), screen.n_cells, model.n_dimensions)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from txfm.baselines.log_counts import log_normalise_sparse
 from txfm.consistency.cells import NpyEmbeddings, write_npy
 from txfm.consistency.stores import Screen
 from txfm.errors import InputError
-from txfm.evaluation.baselines import log_normalise_sparse
 
 LIBRARY_SIZE_COUNTS = 1e4
 N_COMPONENTS = 50

@@ -51,6 +51,8 @@ class Variant:
     """A variant's manifest. `studies` is sorted and fixes the study index of a batch.
 
     `measured` has a mask over the gene axis for each study; None for a format before 1.0, where only the stores know.
+    `held_out` are the studies that no variant of the corpus may hold; `about` has title, citation and licence of each
+    study, as far as corpus.json states them.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Variant:
     studies: tuple[str, ...]
     stores: tuple[StoreEntry, ...]
     measured: Mapping[str, np.ndarray] | None
+    held_out: tuple[str, ...]
+    about: Mapping[str, Mapping[str, Any]]
 
     def of_split(self, split: str) -> tuple[StoreEntry, ...]:
         """The stores of one split, in the manifest's order."""
@@ -127,6 +131,8 @@ def read_variant(corpus: Place, name: str) -> Variant:
         studies=tuple(sorted({store.study for store in stores})),
         stores=stores,
         measured=measured,
+        held_out=tuple(sorted(held_out)),
+        about=overview.get("studies", {}),
     )
 
 

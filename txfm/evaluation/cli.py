@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus", type=Path, required=True, help="corpus that the models were trained on (PCA is fitted on it)"
     )
-    parser.add_argument("--models", type=Path, nargs="+", required=True, help="folders of trained models")
+    parser.add_argument(
+        "--models", type=Path, nargs="+", required=True, help="folders of trained models and fitted baselines"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="table.json; table.tsv and table.md are written beside it"
     )

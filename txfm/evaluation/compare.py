@@ -1,31 +1,32 @@
 """Every model, its baselines and its controls on one held-out study."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from txfm.corpus import Corpus, open_corpus
+from txfm.baselines import fit
+from txfm.baselines.model import Baseline
+from txfm.baselines.training_samples import open_training, shared_genes
 from txfm.corpus.places import place_of
 from txfm.corpus.variant import read_variant
-from txfm.evaluation.baselines import Pca, fit_pca_on_corpus, log_normalise_sparse
+from txfm.embedder import Embedder
 from txfm.evaluation.held_out import HeldOut, refuse_leakage
 from txfm.evaluation.probes import Score, clustering_nmi, few_shot, linear_probe, standardise
 from txfm.evaluation.thinning import thin_counts
+from txfm.loading import load
 from txfm.masking import seeded_generator
 from txfm.model import TxFM
-from txfm.pretrained import PretrainedModel, load
-from txfm.vocabulary import Vocabulary
+from txfm.pretrained import PretrainedModel
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Score]] = {
     "linear_probe": linear_probe,
     "few_shot": few_shot,
     "nmi": clustering_nmi,
 }
-READER_BATCH_SAMPLES = 1024
 PROBE_THREADS = 1  # on two busy cores, 240 cells x 50: 0.3 s with one thread, 4 s with two that wait for each other
 THINNING_SEED = 0
 SHUFFLE_SEED = 0
@@ -38,9 +39,10 @@ class Row:
     Attributes
     ----------
     model, variant, seed, samples_seen : str, str, int, int
-        The TxFM that the row belongs to; a baseline belongs to the model whose training samples it was fitted on.
-    embedder : {"txfm", "untrained", "pca", "shuffled_labels"}
+        The model that the row belongs to; a PCA that is fitted here belongs to the TxFM on whose training samples.
+    embedder : {"txfm", "untrained", "pca", "lognorm", "hvg", "scvi", "shuffled_labels"}
     genes : {"vocabulary", "all"}
+        Of a PCA that is fitted here; all others have a vocabulary of their own.
     scaling : {"raw", "standardised"}
     depth : {"full", "thinned"}
     n_genes, n_dimensions : int
@@ -69,24 +71,18 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Embedder:
+class _Candidate:
+    """An embedder, and what its rows say of it."""
+
     name: str
     genes: str
     gene_ids: tuple[str, ...]
     n_training_samples: int
-    model: PretrainedModel | None = None
-    pca: Pca | None = None
-    library_size: float = 1e5
-
-    def embed(self, study: HeldOut) -> np.ndarray:
-        if self.pca is not None:
-            return self.pca.transform(log_normalise_sparse(study.counts(self.gene_ids), self.library_size))
-        assert self.model is not None
-        return self.model.embed(study.adata, verbose=False).astype(np.float64)
+    embedder: Embedder
 
 
 def compare(study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_sample: int, device: str) -> list[Row]:
-    """Score every model, an untrained twin of it, PCA on its training samples, and shuffled labels.
+    """Score every model; beside a TxFM also an untrained twin, PCA on its training samples, and shuffled labels.
 
     Parameters
     ----------
@@ -94,6 +90,7 @@ def compare(study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_
     corpus : Path
         The corpus that the models were trained on; PCA is fitted on its training stores.
     model_folders : list of Path
+        Trained models and fitted baselines.
     counts_per_sample : int
         Of the thinned counts.
     device : str
@@ -106,16 +103,16 @@ def compare(study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_
     """
     models = [load(folder, device) for folder in model_folders]
     variants = [read_variant(place_of(corpus), model.card["variant"]["name"]) for model in models]
-    for folder, variant in zip(model_folders, variants, strict=True):
-        refuse_leakage(study.identity["study"], folder, variant)
+    for folder, model, variant in zip(model_folders, models, variants, strict=True):
+        refuse_leakage(study.identity["study"], folder, model.card, variant)
     depths = {"full": study, "thinned": thinned(study, counts_per_sample)}
-    baselines: dict[tuple[str, tuple[str, ...], float], Pca] = {}
+    fitted: dict[tuple[str, tuple[str, ...], float], Baseline] = {}
     rows = []
     for folder, model in zip(model_folders, models, strict=True):
         print(f"comparing {folder.name}", flush=True)
-        for embedder in _embedders(model, study, corpus, baselines):
+        for candidate in _candidates(model, study, corpus, fitted):
             for depth, at_depth in depths.items():
-                rows += _score(embedder, at_depth, depth, folder.name, model)
+                rows += _score(candidate, at_depth, depth, folder.name, model)
     return rows
 
 
@@ -126,14 +123,14 @@ def thinned(study: HeldOut, counts_per_sample: int) -> HeldOut:
     return HeldOut(adata=adata, labels=study.labels, identity=study.identity, left_out=study.left_out)
 
 
-def _score(embedder: _Embedder, study: HeldOut, depth: str, name: str, model: PretrainedModel) -> list[Row]:
-    embedding = embedder.embed(study)
+def _score(candidate: _Candidate, study: HeldOut, depth: str, name: str, model: Embedder) -> list[Row]:
+    embedding = candidate.embedder.embed(study.adata, verbose=False).astype(np.float64)
     shuffled = np.random.default_rng(SHUFFLE_SEED).permutation(study.labels)
     settings = [
-        (embedder.name, "raw", embedding, study.labels),
-        (embedder.name, "standardised", standardise(embedding), study.labels),
+        (candidate.name, "raw", embedding, study.labels),
+        (candidate.name, "standardised", standardise(embedding), study.labels),
     ]
-    if embedder.name == "txfm":
+    if candidate.name == "txfm":
         settings.append(("shuffled_labels", "raw", embedding, shuffled))
     with threadpool_limits(PROBE_THREADS):
         scores = [
@@ -147,72 +144,48 @@ def _score(embedder: _Embedder, study: HeldOut, depth: str, name: str, model: Pr
             seed=int(model.card["seed"]),
             samples_seen=int(model.card["samples_seen"]),
             embedder=title,
-            genes=embedder.genes,
+            genes=candidate.genes,
             scaling=scaling,
             depth=depth,
-            n_genes=len(embedder.gene_ids),
-            median_counts=float(np.median(np.asarray(study.counts(embedder.gene_ids).sum(axis=1)))),
+            n_genes=len(candidate.gene_ids),
+            median_counts=float(np.median(np.asarray(study.counts(candidate.gene_ids).sum(axis=1)))),
             n_dimensions=embedding.shape[1],
-            n_training_samples=embedder.n_training_samples,
+            n_training_samples=candidate.n_training_samples,
             scores=scores_of_setting,
         )
         for (title, scaling, _, _), scores_of_setting in zip(settings, scores, strict=True)
     ]
 
 
-def _embedders(
-    model: PretrainedModel, study: HeldOut, corpus: Path, baselines: dict[tuple[str, tuple[str, ...], float], Pca]
-) -> Iterator[_Embedder]:
-    variant = model.card["variant"]["name"]
+def _candidates(
+    model: Embedder, study: HeldOut, corpus: Path, fitted: dict[tuple[str, tuple[str, ...], float], Baseline]
+) -> Iterator[_Candidate]:
+    """The model; and beside a TxFM its untrained twin, and PCA of its training samples over genes that all measured."""
     measured = set(study.measured_ids)
     known = tuple(gene for gene in model.vocabulary.ensembl_ids if gene in measured)
     n_training = sum(entry["n_samples"] for entry in model.card["training_studies"].values())
-    yield _Embedder(name="txfm", genes="vocabulary", gene_ids=known, n_training_samples=n_training, model=model)
-    yield _Embedder(
-        name="untrained", genes="vocabulary", gene_ids=known, n_training_samples=0, model=untrained_twin(model)
+    of_model = _Candidate(
+        name=model.card["kind"], genes="vocabulary", gene_ids=known, n_training_samples=n_training, embedder=model
     )
-    shared = shared_genes(_open_training(corpus, variant), study)
+    yield of_model
+    if not isinstance(model, PretrainedModel):
+        return
+    yield replace(of_model, name="untrained", n_training_samples=0, embedder=untrained_twin(model))
+    variant, library_size = model.card["variant"]["name"], model.config.library_size_counts
+    shared = shared_genes(open_training(corpus, variant), measured)
     own = set(model.vocabulary.ensembl_ids)
-    library_size = model.config.library_size_counts
-    gene_sets = {"vocabulary": subset(shared, own), "all": shared}
-    for title, genes in gene_sets.items():
+    in_vocabulary = np.array([i for i, gene in enumerate(shared.ensembl_ids) if gene in own], dtype=np.int64)
+    for title, genes in {"vocabulary": shared.subset(in_vocabulary), "all": shared}.items():
         if len(genes) < 2:
             print(f"  no PCA on {title} genes: {len(genes)} genes are measured by every study", flush=True)
             continue
         key = (variant, genes.ensembl_ids, library_size)
-        if key not in baselines:
-            baselines[key] = fit_pca_on_corpus(_open_training(corpus, variant, genes), library_size)
-        yield _Embedder(
-            name="pca",
-            genes=title,
-            gene_ids=genes.ensembl_ids,
-            n_training_samples=baselines[key].n_samples,
-            pca=baselines[key],
-            library_size=library_size,
+        if key not in fitted:
+            fitted[key] = fit.pca(open_training(corpus, variant, vocabulary=genes), library_size=library_size)
+        n_fitted = fitted[key].card["samples_seen"]
+        yield _Candidate(
+            name="pca", genes=title, gene_ids=genes.ensembl_ids, n_training_samples=n_fitted, embedder=fitted[key]
         )
-
-
-def _open_training(corpus: Path, variant: str, genes: Vocabulary | None = None) -> Corpus:
-    return open_corpus(
-        corpus, variant, "train", batch_size=READER_BATCH_SAMPLES, seed=0, shuffle=False, vocabulary=genes
-    )
-
-
-def shared_genes(training: Corpus, study: HeldOut) -> Vocabulary:
-    """Genes that every training study and the held-out study measured: among these, every zero is a measured zero."""
-    everywhere = np.all(training.measured, axis=0).tolist()
-    ids = [gene for gene, known in zip(training.vocabulary.ensembl_ids, everywhere, strict=True) if known]
-    return subset(training.vocabulary, set(ids) & set(study.measured_ids))
-
-
-def subset(vocabulary: Vocabulary, ensembl_ids: set[str]) -> Vocabulary:
-    """The genes of a vocabulary that are among `ensembl_ids`, in its order."""
-    chosen = [index for index, gene in enumerate(vocabulary.ensembl_ids) if gene in ensembl_ids]
-    return Vocabulary(
-        axis_positions=vocabulary.axis_positions[chosen],
-        ensembl_ids=tuple(vocabulary.ensembl_ids[index] for index in chosen),
-        symbols=tuple(vocabulary.symbols[index] for index in chosen),
-    )
 
 
 def untrained_twin(model: PretrainedModel) -> PretrainedModel:

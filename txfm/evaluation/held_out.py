@@ -1,6 +1,6 @@
 """The study that models are compared on, and the checks that it is one they have not seen."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import zarr
 
+from txfm.artifact.provenance import studies_seen
 from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.evaluation.probes import N_FOLDS
@@ -110,7 +111,7 @@ def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
     )
 
 
-def refuse_leakage(study: str, model_folder: Path, variant: Variant) -> None:
+def refuse_leakage(study: str, model_folder: Path, card: Mapping[str, Any], variant: Variant) -> None:
     """Refuse a study that the model was trained or validated on, and a corpus that is not the model's.
 
     Parameters
@@ -118,17 +119,19 @@ def refuse_leakage(study: str, model_folder: Path, variant: Variant) -> None:
     study : str
         Of the held-out store.
     model_folder : Path
-        With model.json.
+        For the message.
+    card : mapping
+        The model's model.json.
     variant : Variant
         The manifest of the model's variant in the corpus at hand.
 
     Raises
     ------
     InputError
-        The study is among the model's training studies or the variant's stores, or the variant's digest differs.
+        The study is among the training studies of the model or of one that it was fine-tuned from, or among the
+        variant's stores; or the variant's digest differs.
     """
-    card = json.loads((model_folder / "model.json").read_text())
-    known = sorted({*card["training_studies"], *variant.studies})
+    known = sorted(studies_seen(card) | set(variant.studies))
     if study in known:
         raise InputError(
             f"The model was trained on {study}: a comparison on it says nothing about unseen data",

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from txfm.evaluation.baselines import N_COMPONENTS, N_PASSES
+from txfm.baselines.fit import N_COMPONENTS
+from txfm.baselines.pca import N_PASSES
 from txfm.evaluation.compare import SHUFFLE_SEED, THINNING_SEED, Row, thinned
 from txfm.evaluation.held_out import HeldOut
 from txfm.evaluation.probes import CLUSTER_SEEDS, CLUSTER_STARTS, N_DRAWS, N_FOLDS, PROBE_C, PROBE_SEEDS, SHOTS
@@ -16,7 +17,10 @@ from txfm.files import temporary_beside
 FORMAT, FORMAT_VERSION = "txfm-evaluation", "0.1"
 EMBEDDER_TITLES = {
     "txfm": "TxFM",
-    "pca": f"PCA-{N_COMPONENTS}",
+    "pca": "PCA-{n_dimensions}",
+    "hvg": "log counts of {n_dimensions:,} variable genes",
+    "lognorm": "log counts of all genes",
+    "scvi": "scVI-{n_dimensions}",
     "untrained": "untrained TxFM (floor)",
     "shuffled_labels": "TxFM, shuffled labels (control)",
 }
@@ -85,6 +89,11 @@ def reading(table: dict[str, Any]) -> list[str]:
     return sentences
 
 
+def embedder_title(row: dict[str, Any]) -> str:
+    """What a row's embedder is called."""
+    return EMBEDDER_TITLES[row["embedder"]].format(**row)
+
+
 def _setting(row: dict[str, Any]) -> str:
     return row["scaling"] if row["embedder"] == "txfm" else f"{row['genes']} genes, {row['scaling']}"
 
@@ -120,7 +129,7 @@ def markdown(table: dict[str, Any]) -> str:
                 continue
             scores = " | ".join(_number(row[metric]) for metric in METRIC_TITLES)
             lines.append(
-                f"| {row['model']} | {EMBEDDER_TITLES[row['embedder']]} | {row['n_genes']:,} ({row['genes']}) "
+                f"| {row['model']} | {embedder_title(row)} | {row['n_genes']:,} ({row['genes']}) "
                 f"| {row['median_counts']:,.0f} | {row['scaling']} | {scores} | {samples_seen(row)} |"
             )
         lines.append("")
@@ -130,9 +139,9 @@ def markdown(table: dict[str, Any]) -> str:
 
 
 def samples_seen(row: dict[str, Any]) -> str:
-    """Training samples that the embedder saw, with repetition for a TxFM."""
-    seen = {"txfm": row["samples_seen"], "shuffled_labels": row["samples_seen"]}
-    return f"{seen.get(row['embedder'], row['n_training_samples']):,}"
+    """Training samples that the embedder saw, with repetition for one that is trained in epochs."""
+    is_of_its_model = row["embedder"] not in ("pca", "untrained")
+    return f"{row['samples_seen'] if is_of_its_model else row['n_training_samples']:,}"
 
 
 def method(settings: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from txfm.evaluation.table import DEPTHS, EMBEDDER_TITLES, METRIC_TITLES
+from txfm.evaluation.table import DEPTHS, METRIC_TITLES, embedder_title
 from txfm.report.corpus_figures import WIDTH_INCHES
 from txfm.report.drawing import new_figure
 from txfm.report.palette import Look, Theme, looks
@@ -15,7 +15,7 @@ from txfm.report.palette import Look, Theme, looks
 
 def setting_title(row: dict[str, Any]) -> str:
     """Embedder, genes and scaling in words."""
-    title = EMBEDDER_TITLES[row["embedder"]]
+    title = embedder_title(row)
     if row["embedder"] == "shuffled_labels":
         return title
     genes = f", {row['genes']} genes" if row["embedder"] == "pca" else ""
