@@ -38,6 +38,7 @@ s3_server, s3_bucket, own_s3_bucket = (
     getattr(_module("s3_server"), name) for name in ("s3_server", "s3_bucket", "own_s3_bucket")
 )
 small_corpus = _module("small_corpus").small_corpus
+hub_server = _module("hub_server").hub_server
 
 TARGETS = ("all", "sources", "corpora", "audit", "demo", "mini")
 

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import re
 import shutil
 import signal
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 import txfm
 from txfm.__main__ import main
-from txfm.artifact import Provenance, parent_of, read_artifact, write_artifact
+from txfm.artifact import Provenance, parent_of, provenance, read_artifact, write_artifact
 from txfm.artifact.format import FIELDS, FORMAT_VERSION
 from txfm.artifact.provenance import git_commit, software, studies_seen
 from txfm.artifact.readme import readme
@@ -257,13 +256,13 @@ def test_a_writer_that_is_killed_leaves_no_model(folder: Path, tmp_path: Path) -
 
 
 def test_the_record_of_a_variant_has_studies_with_recipe_licence_and_the_held_out_ones(small_corpus: Path) -> None:
-    provenance = Provenance.of(read_variant(place_of(small_corpus), "strict"))
-    assert {study: entry["recipe"] for study, entry in provenance.studies.items()} == {
+    of_strict = Provenance.of(read_variant(place_of(small_corpus), "strict"))
+    assert {study: entry["recipe"] for study, entry in of_strict.studies.items()} == {
         "breast_cancer": "plain",
         "gtex": "plain",
         "mine": "strict",
     }
-    assert provenance.studies["gtex"] | {"n_samples": 0} == {
+    assert of_strict.studies["gtex"] | {"n_samples": 0} == {
         "recipe": "plain",
         "assay": "bulk",
         "n_samples": 0,
@@ -271,10 +270,10 @@ def test_the_record_of_a_variant_has_studies_with_recipe_licence_and_the_held_ou
         "title": "gtex",
         "licence": "CC0",
     }
-    assert provenance.held_out == ("elsewhere",)
-    assert provenance.n_samples == sum(entry["n_samples"] for entry in provenance.studies.values()) > 0
+    assert of_strict.held_out == ("elsewhere",)
+    assert of_strict.n_samples == sum(entry["n_samples"] for entry in of_strict.studies.values()) > 0
     corpus = json.loads((small_corpus / "corpus.json").read_text())
-    assert provenance.as_mapping()["corpus_digest"] == corpus["digest"]
+    assert of_strict.as_mapping()["corpus_digest"] == corpus["digest"]
 
 
 def test_a_fine_tuned_model_carries_every_study_that_its_weights_ever_saw(folder: Path, small_corpus: Path) -> None:
@@ -295,25 +294,25 @@ def test_a_parent_of_the_first_format_has_no_sum() -> None:
     assert parent_of("old", txfm.load(GOLDEN / "0.1" / "txfm").card)["weights_sha256"] is None
 
 
-def test_the_software_names_versions_and_the_commit_of_a_checkout_alone(tmp_path: Path) -> None:
+def test_the_software_names_versions_and_the_commit_of_a_checkout_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stated = software(precision="bf16")
     assert stated["torch"] == torch.__version__
     assert stated["precision"] == "bf16"
     assert stated["git_commit"] == git_commit()
     # Installed inside somebody's own checkout: its commit says nothing about txfm
-    shutil.copytree(ROOT / "txfm", tmp_path / "site" / "txfm", ignore=shutil.ignore_patterns("__pycache__"))
     quiet = {"cwd": tmp_path, "check": True, "capture_output": True}
-    for command in (
-        ["init", "-q"],
-        ["-c", "user.name=n", "-c", "user.email=e@x", "commit", "-q", "--allow-empty", "-m", "m"],
-    ):
+    author = ["-c", "user.name=n", "-c", "user.email=e@x"]
+    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "m"]):
         subprocess.run(["git", *command], **quiet)
-    program = "from txfm.artifact.provenance import git_commit; print(git_commit())"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    answer = subprocess.run(
-        [sys.executable, "-c", program], env=environment, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert answer.stdout.strip() == "None", answer.stderr
+    monkeypatch.setattr(provenance, "__file__", shutil.copy(provenance.__file__, tmp_path))
+    assert git_commit() is None
+    for command in (["add", "."], [*author, "commit", "-q", "-m", "m"]):
+        subprocess.run(["git", *command], **quiet)
+    assert re.fullmatch("[0-9a-f]{40}", str(git_commit()))
+    (tmp_path / "provenance.py").write_text("changed")
+    assert re.fullmatch("[0-9a-f]{40}-dirty", str(git_commit()))
 
 
 # --- the page

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import zarr
 from sklearn.decomposition import PCA
 
+from txfm.__main__ import main
 from txfm.baselines import fit
 from txfm.baselines.log_counts import log_normalise_sparse
 from txfm.baselines.pca import fit_pca
@@ -337,6 +338,45 @@ def test_a_large_study_is_reduced_to_a_seeded_draw(line, tmp_path):
     assert study.adata.n_obs <= 40
     assert study.left_out["beyond a random 40"] == 22
     assert list(study.adata.obs_names) == list(again.adata.obs_names)
+
+
+# --- baselines as artifacts
+
+
+def test_an_evaluation_has_rows_of_each_baseline_and_refuses_leakage(line, tmp_path) -> None:
+    for kind, *options in (("pca", "--components", "5"), ("hvg", "--top-genes", "7"), ("lognorm",)):
+        where = ["--corpus", str(line.corpus), "--variant", "tiny", "--out", str(tmp_path / kind)]
+        assert main(["baseline", kind, *where, *options]) == 0
+    folders = [tmp_path / kind for kind in ("pca", "hvg", "lognorm")]
+    rows = line.run(tmp_path / "table.json", models=folders)["rows"]
+    assert {(row["model"], row["embedder"], row["scaling"], row["depth"]) for row in rows} == {
+        (kind, kind, scaling, depth)
+        for kind in ("pca", "hvg", "lognorm")
+        for scaling in ("raw", "standardised")
+        for depth in ("full", "thinned")
+    }
+    assert all(row["n_training_samples"] == row["samples_seen"] == 132 for row in rows)
+    page = (tmp_path / "table.md").read_text()
+    assert "| hvg | log counts of 7 variable genes |" in page
+    assert "| pca | PCA-5 |" in page
+    for folder in folders:
+        with pytest.raises(InputError, match="trained on alpha"):
+            line.run(
+                tmp_path / "leak.json", store=write_held_out(tmp_path / "alpha.zarr", study="alpha"), models=[folder]
+            )
+    assert not (tmp_path / "leak.json").exists()
+
+
+def test_a_pca_that_was_fitted_before_scores_what_the_one_of_the_table_scores(line, tmp_path):
+    """Every gene of the artifact is measured by the held-out study here, so the two see the same."""
+    where = ["--corpus", str(line.corpus), "--variant", "tiny", "--out", str(tmp_path / "pca")]
+    assert main(["baseline", "pca", *where]) == 0
+    table = line.run(tmp_path / "table.json", models=[line.model, tmp_path / "pca"])
+    for depth in ("full", "thinned"):
+        for scaling in ("raw", "standardised"):
+            fitted_here, before = rows_of(table, embedder="pca", depth=depth, scaling=scaling, n_genes=20)
+            for metric in ("linear_probe", "few_shot", "nmi"):
+                assert fitted_here[metric] == before[metric]
 
 
 # --- refusals

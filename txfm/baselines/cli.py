@@ -47,9 +47,13 @@ def run(args: argparse.Namespace) -> None:
             where=str(args.out),
             todo="delete the folder to fit it again, or choose another --out",
         )
-    too_small = [name for name, value in vars(args).items() if name != "seed" and isinstance(value, int) and value < 1]
-    if too_small:
-        raise InputError("A number is too small", where=f"--{too_small[0].replace('_', '-')}", expected="at least 1")
+    numbers = ("components", "top_genes", "dimensions", "hidden", "layers", "epochs", "max_samples", "max_genes")
+    for name in numbers:
+        value = getattr(args, name, None)
+        if value is not None and value < 1:
+            raise InputError(
+                f"--{name.replace('_', '-')} cannot be used", expected="a number of 1 or more", found=str(value)
+            )
     baseline = _fitted(args)
     baseline.save(args.out)
     sizes = f"{baseline.card['samples_seen']:,} samples, {len(baseline.vocabulary):,} genes"
