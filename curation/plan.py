@@ -47,6 +47,8 @@ class Plan:
         Study of the selected evaluation studies -> recipe.
     evaluation_labels : mapping of str to str
         Study -> store column that its evaluation predicts.
+    baselines : tuple of str
+        `select.baselines`: kinds that `txfm baseline` fits on each variant for the evaluations.
     selected_models : tuple of str
         `select.models`, for variants that name no models of their own.
     phenoprints : mapping of str to Phenoprint
@@ -65,6 +67,7 @@ class Plan:
     seeds: tuple[int, ...]
     evaluation: Mapping[str, str]
     evaluation_labels: Mapping[str, str]
+    baselines: tuple[str, ...]
     selected_models: tuple[str, ...]
     phenoprints: Mapping[str, Phenoprint] = field(default_factory=dict)
     references: tuple[str, ...] = ()
@@ -218,6 +221,7 @@ class Plan:
             "split": SPLITS,
             "variant": self.variants,
             "model": self.models,
+            "baseline": self.baselines,
             "seed": self.seeds,
             "phenoprint": self.phenoprints,
         }
@@ -310,6 +314,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         seeds=seeds,
         evaluation=selected,
         evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},
+        baselines=tuple(select["baselines"]),
         selected_models=selected_models,
         phenoprints=check_phenoprints_used(entries, recipes, chosen, runs),
         references=tuple(select["references"]),

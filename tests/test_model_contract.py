@@ -95,10 +95,10 @@ def baselines() -> dict[str, tuple[Features, dict[str, object]]]:
     pca = PcaFeatures(mean=mean, components=drawn(WIDTH, N_GENES), scale=np.ones(WIDTH), library_size=1e5)
     scvi = ScviFeatures(
         mean=mean,
-        layers=(layer,),
-        latent_weight=drawn(WIDTH, 6),
-        latent_bias=drawn(WIDTH),
-        gene_decoder=drawn(N_GENES, 6),
+        layers=({part: array.astype(np.float32) for part, array in layer.items()},),
+        latent_weight=drawn(WIDTH, 6).astype(np.float32),
+        latent_bias=drawn(WIDTH).astype(np.float32),
+        gene_decoder=drawn(N_GENES, 6).astype(np.float32),
         norm_epsilon=1e-3,
     )
     return {

@@ -55,6 +55,7 @@ def test_the_miniature_plans_seven_training_studies_and_one_held_out_study(workf
     jobs = workflow(MINI).plan("mini")
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["evaluate"]) == (7, 1, 3, 1)
     assert jobs["train"] == jobs["embed_corpus"] >= 3
+    assert jobs["baseline"] == 2 * 3
 
 
 def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
@@ -83,7 +84,7 @@ def test_each_variant_of_the_full_corpus_can_be_planned_alone(
 def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any], tmp_path: Path) -> None:
     fields = {"select": {"models": []}, "variants": {"mini_all": {"models": []}}}
     no_models = _config(tmp_path / "no_models.yaml", **fields)
-    assert {"train", "embed_corpus", "evaluate"}.isdisjoint(workflow(MINI, no_models).plan("all"))
+    assert {"train", "embed_corpus", "baseline", "evaluate"}.isdisjoint(workflow(MINI, no_models).plan("all"))
 
 
 @pytest.mark.parametrize(
@@ -95,9 +96,10 @@ def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any]
         ({"variants": {"mine": {"base": "all", "with": {"gtex_lung": "demo_blk"}}}}, "did you mean 'demo_bulk'"),
         ({"variants": {"mine": {"studies": {"rpe1": "evaluation"}}}}, "study 'rpe1' is held out"),
         ({"select": {"models": ["nanno"]}}, "did you mean 'nano'"),
+        ({"select": {"baselines": ["pcca"]}}, "did you mean 'pca'"),
         ({"models": {"nano": {"n_heads": 3}}}, "a divisor of width 64"),
     ],
-    ids=["key", "variant", "study", "recipe", "held-out study", "model", "model's field"],
+    ids=["key", "variant", "study", "recipe", "held-out study", "model", "baseline", "model's field"],
 )
 def test_a_wrong_name_is_told_once_and_nothing_is_written(
     fields: dict[str, Any], message: str, workflow: Callable[..., Any], tmp_path: Path

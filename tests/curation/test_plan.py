@@ -136,6 +136,7 @@ def test_the_miniature_trains_on_seven_studies_and_holds_one_out() -> None:
     assert plan.evaluation_pairs == (("mixology_3cl", "evaluation"),)
     assert plan.evaluation_labels == {"mixology_3cl": "cell_line"}
     assert plan.split == {"validation_share": 0.1, "seed": 0}
+    assert plan.baselines == ("pca", "hvg")
 
 
 def test_a_plan_offers_what_the_workflow_passes_on(root: Path, config: dict[str, Any]) -> None:

@@ -285,6 +285,16 @@ def trained_models():
     return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in PLAN.runs]
 
 
+def fitted_baselines():
+    """Return the folders of all baselines."""
+    return [f"{BUILD}/baselines/{variant}.{baseline}" for variant in PLAN.variants for baseline in PLAN.baselines]
+
+
+def evaluated():
+    """Return the folders of what evaluations compare: trained models, then baselines."""
+    return [*trained_models(), *fitted_baselines()]
+
+
 def training(field):
     """Return a function of the wildcards that looks up what one training needs."""
     return lambda wildcards: TRAINING.get(PLAN.models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]

@@ -1,10 +1,36 @@
+# A baseline of the same training samples as a variant's models, as a model's folder.
+rule baseline:
+    input:
+        corpus=ancient("results/{name}/corpus/corpus.json"),
+        variant="results/{name}/corpus/variants/{variant}.json",
+    output:
+        weights="results/{name}/baselines/{variant}.{baseline}/model.safetensors",
+        config="results/{name}/baselines/{variant}.{baseline}/model.json",
+    log:
+        "results/{name}/logs/baseline/{variant}.{baseline}.log",
+    benchmark:
+        "results/{name}/benchmarks/baseline/{variant}.{baseline}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=16_000,
+        runtime=24 * 60,
+    params:
+        corpus=subpath(input.variant, ancestor=2),
+        folder=subpath(output.weights, parent=True),
+    shell:
+        "python -m txfm baseline {wildcards.baseline} --corpus {params.corpus:q} --variant {wildcards.variant}"
+        " --out {params.folder:q} > {log:q} 2>&1"
+
+
 # How well the models know a study that none of them was trained on, beside PCA of the same training stores.
 rule evaluate:
     input:
         store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
         corpus=ancient("results/{name}/corpus/corpus.json"),
         variants=expand("results/{{name}}/corpus/variants/{variant}.json", variant=PLAN.variants),
-        models=[f"{folder}/{file}" for folder in trained_models() for file in ("model.safetensors", "model.json")],
+        models=[f"{folder}/{file}" for folder in evaluated() for file in ("model.safetensors", "model.json")],
     output:
         table=report(
             "results/{name}/evaluation/{study}.table.json",
@@ -28,7 +54,7 @@ rule evaluate:
         store=subpath(input.store, parent=True),
         label=lambda wildcards: PLAN.evaluation_labels[wildcards.study],
         corpus=subpath(input.corpus, parent=True),
-        folders=trained_models(),
+        folders=evaluated(),
     shell:
         "python -m txfm evaluate --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
         " --models {params.folders:q} --out {output.table:q} --threads {threads} > {log:q} 2>&1"
