@@ -54,9 +54,16 @@ LINES = [
 
 
 def write_txfm(folder: Path) -> None:
-    """Write an untrained network of the smallest size."""
+    """Write an untrained network of the smallest size, with every tensor that a configuration can ask for."""
     config = ModelConfig(
-        width=WIDTH, n_heads=2, n_blocks=2, n_decoder_blocks=1, n_visible_genes=16, max_genes=N_GENES, samples_seen=640
+        width=WIDTH,
+        n_heads=2,
+        n_blocks=2,
+        n_decoder_blocks=1,
+        n_visible_genes=16,
+        max_genes=N_GENES,
+        samples_seen=640,
+        loss="zero_inflated_negative_binomial",
     )
     network = TxFM(config, N_GENES)
     network.initialise(torch.linspace(1.0, 8.0, N_GENES), torch.Generator().manual_seed(0))
