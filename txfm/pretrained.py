@@ -129,11 +129,11 @@ class PretrainedModel(Embedder):
         # A later minor version may add fields, but none that changes what the weights do (docs/model-format.md)
         known = {field.name for field in fields(ModelConfig)}
         config = {name: value for name, value in artifact.card["config"].items() if name in known}
-        with torch.device("meta"):
-            network = TxFM(ModelConfig(**config), len(artifact.vocabulary))
         try:
+            with torch.device("meta"):
+                network = TxFM(ModelConfig(**config), len(artifact.vocabulary))
             network.load_state_dict(artifact.tensors(device), assign=True)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:  # of torch; of a configuration that lacks a field
             raise artifact.mismatch(error) from error
         return cls(network.requires_grad_(False).eval(), artifact.vocabulary, artifact.card)
 

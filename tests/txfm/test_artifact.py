@@ -62,6 +62,12 @@ def test_a_folder_that_holds_a_pickle_is_refused_and_the_pickle_is_not_opened(fo
     assert not (folder / "opened").exists()
 
 
+def test_a_folder_of_pickles_alone_is_told_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(InputError, match="pickle"):
+        txfm.load(tmp_path)
+
+
 def test_weights_that_are_a_pickle_under_another_name_are_refused(folder: Path) -> None:
     torch.save({"cls": torch.zeros(8)}, folder / "model.safetensors")
     files = {**card_of(folder)["files"], "model.safetensors": sums_of(folder / "model.safetensors")}
@@ -192,6 +198,20 @@ def test_a_vocabulary_that_contradicts_itself_is_damaged(folder: Path, vocabular
         txfm.load(change(folder, vocabulary=vocabulary))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"variant": {"name": "x"}},
+        {"training_studies": {"cells": 3}},
+        {"training_studies": {"cells": {}}},
+        {"parent": {}},
+    ],
+)
+def test_a_part_of_a_field_that_is_missing_is_named(folder: Path, fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"a part of field '{next(iter(fields))}'"):
+        txfm.load(change(folder, **fields))
+
+
 def test_a_description_that_names_files_elsewhere_is_damaged(folder: Path) -> None:
     files = card_of(folder)["files"] | {"../secret": {"bytes": 1, "sha256": "0"}}
     with pytest.raises(InputError, match="a file elsewhere"):
@@ -199,9 +219,10 @@ def test_a_description_that_names_files_elsewhere_is_damaged(folder: Path) -> No
 
 
 def test_weights_of_another_shape_do_not_fit_whatever_the_kind(folder: Path, tmp_path: Path) -> None:
-    config = card_of(folder)["config"] | {"n_blocks": 3}
-    with pytest.raises(InputError, match="do not fit"):
-        txfm.load(change(folder, config=config))
+    config = card_of(folder)["config"]
+    for wrong in (config | {"n_blocks": 3}, config | {"width": 16}, {"width": 8}):
+        with pytest.raises(InputError, match="do not fit"):
+            txfm.load(change(folder, config=wrong))
     for kind in ("pca", "lognorm", "hvg", "scvi"):
         baseline = shutil.copytree(GOLDEN / FORMAT_VERSION / kind, tmp_path / kind)
         with pytest.raises(InputError, match="do not fit"):

@@ -184,7 +184,7 @@ def test_genes_that_nobody_measured_or_detected_are_never_chosen() -> None:
 
 
 @pytest.mark.parametrize("name", ["pca", "standardised", "lognorm", "hvg"])
-def test_a_loaded_baseline_embeds_as_the_fitted_one_did_whatever_the_order_of_the_rows(
+def test_order_and_number_of_the_rows_do_not_change_vectors(
     name: str, models: dict[str, Any], tiny_corpus: Any
 ) -> None:
     model, cells = models[name], store(tiny_corpus, "alpha")

@@ -1,5 +1,6 @@
 """The format of model.json: its fields, its versions, and what became of older ones. In words: docs/model-format.md."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ def checked(description: Any, where: str) -> dict[str, Any]:
             raise damaged(where, f"field {field!r} is a {type(description[field]).__name__}")
     if version not in SUPPORTED_BEFORE and WEIGHTS not in description["files"]:
         raise damaged(where, f"its files have no {WEIGHTS}")
+    for field in _unsound_parts(description):
+        raise damaged(where, f"a part of field {field!r} is missing or of another type")
     if description["kind"] not in KINDS:
         raise InputError(
             "This kind of model is not known",
@@ -107,13 +110,19 @@ def damaged(where: str, found: str) -> InputError:
     )
 
 
+def _unsound_parts(description: dict[str, Any]) -> Iterator[str]:
+    """Fields whose content lacks what other modules rely on."""
+    if not all(isinstance(description["variant"].get(name), str) for name in ("name", "digest")):
+        yield "variant"
+    studies = description["training_studies"].values()
+    if not all(isinstance(study, dict) and isinstance(study.get("n_samples"), int) for study in studies):
+        yield "training_studies"
+    if description["parent"] is not None and not isinstance(description["parent"].get("training_studies"), list):
+        yield "parent"
+
+
 def _from_0_1(description: dict[str, Any]) -> dict[str, Any]:
     """0.1 knew one kind of model, no sums and no held-out studies: an empty `files` is never compared with anything."""
-    added = {
-        "kind": "txfm",
-        "files": {},
-        "n_dimensions": description.get("config", {}).get("width"),
-        "held_out": None,
-        "parent": None,
-    }
-    return description | added
+    config = description.get("config")
+    width = config.get("width") if isinstance(config, dict) else None
+    return description | {"kind": "txfm", "files": {}, "n_dimensions": width, "held_out": None, "parent": None}

@@ -71,11 +71,12 @@ def read_artifact(folder: Path, verify: bool = True) -> Artifact:
         There is no model, it holds a pickle, its format cannot be read, or a file is not as model.json says.
     """
     path = folder / DESCRIPTION
+    if folder.is_dir():
+        refuse_pickles(folder)
     if not is_finished(folder):
         raise InputError(
             "There is no trained model in this folder", where=str(folder), expected=f"{DESCRIPTION}, {WEIGHTS}"
         )
-    refuse_pickles(folder)
     try:
         parsed = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # neither JSON nor text
