@@ -10,8 +10,8 @@ from txfm.errors import InputError
 # verb -> (module with add_arguments(parser) and run(args), one line of help); only the called verb's module is imported
 VERBS = {
     "train": ("txfm.train_cli", "train a model on a variant of a corpus, or describe a preset"),
-    "embed": ("txfm.embed_cli", "embed the samples of an .h5ad file or a .zarr store"),
-    "embed-corpus": ("txfm.embed_corpus_cli", "embed every sample of a variant into one parquet file"),
+    "embed": ("txfm.embedding.cli", "embed the samples of a file of raw counts, or of a variant of a corpus"),
+    "genes": ("txfm.embedding.genes_cli", "write the learned vectors of a model's genes as a table"),
     "consistency": ("txfm.consistency.cli", "find the perturbations of a screen that have a consistent effect"),
     "baseline": ("txfm.baselines.cli", "fit PCA, log counts or scVI on the training samples of a variant"),
     "evaluate": ("txfm.evaluation.cli", "compare models on a held-out study"),

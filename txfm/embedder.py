@@ -6,19 +6,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
+from txfm.embedding.options import PLAIN, EncoderOptions
 from txfm.errors import InputError
 from txfm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
 
 
 class Encoder(Protocol):
     """Turns counts over a vocabulary into vectors, for samples that all measured the same genes."""
 
-    def encode(self, counts: np.ndarray) -> np.ndarray:
-        """Embed counts (n_samples, G), zero where not measured; returns float32 (n_samples, d)."""
+    def encode(self, counts: sp.csr_matrix) -> np.ndarray:
+        """Embed raw counts (n_samples, G), zero where not measured; returns float32 (n_samples, d).
+
+        A sample's vector depends on nothing but its own counts.
+        """
 
 
 class Embedder(ABC):
@@ -41,29 +48,33 @@ class Embedder(ABC):
         return int(self.card["n_dimensions"])
 
     @abstractmethod
-    def encoder(self, visible: np.ndarray, batch_size: int | None = None) -> Encoder:
+    def encoder(self, visible: np.ndarray, options: EncoderOptions = PLAIN) -> Encoder:
         """An encoder for samples of which the model may see the same genes.
 
         Parameters
         ----------
         visible : numpy.ndarray, int64
             Vocabulary positions, ascending. Counts of other measured genes still enter the library size.
-        batch_size : int, optional
-            Samples at a time; None = from a memory formula.
+        options : EncoderOptions
+
+        Raises
+        ------
+        InputError
+            The model has no such layer or precision.
         """
 
     @abstractmethod
     def gene_tables(self) -> Mapping[str, np.ndarray]:
         """Learned vectors of genes (G, n) by name; empty for a model without any."""
 
-    def embed(self, adata: "AnnData", **options: Any) -> np.ndarray:
+    def embed(self, source: "AnnData | str | Path", **options: Any) -> np.ndarray:
         """Embed samples of raw counts: float32 (n_samples, n_dimensions), row order kept.
 
-        Options and errors: see `txfm.embed.embed`.
+        `source`, options and errors: see `txfm.embedding.embed.embed`.
         """
-        from txfm.embed import embed
+        from txfm.embedding.embed import embed
 
-        return embed(self, adata, **options)
+        return embed(self, source, **options)
 
     def gene_embeddings(self, which: str = "encoder") -> pd.DataFrame:
         """Learned vectors of the vocabulary's genes.

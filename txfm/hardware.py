@@ -40,6 +40,7 @@ def choose_hardware(device: str = "auto", precision: str = "auto", threads: int 
         There is no such device, or the number of threads is below 1.
     """
     keep_freed_memory()
+    _check_device(device)
     if threads is not None:
         if threads < 1:
             raise InputError("The number of threads is too small", expected="at least 1", found=str(threads))
@@ -50,6 +51,17 @@ def choose_hardware(device: str = "auto", precision: str = "auto", threads: int 
     if precision == "auto":
         precision = "bf16" if _computes_bf16(chosen) else "float32"
     return Hardware(device=chosen, precision=precision, threads=torch.get_num_threads())
+
+
+def _check_device(name: str) -> None:
+    if name == "auto":
+        return
+    try:
+        known = torch.device(name).type in ("cpu", "cuda")
+    except RuntimeError:
+        known = False
+    if not known:
+        raise InputError("There is no such device", expected="auto, cpu, cuda or cuda:N", found=name)
 
 
 def _computes_bf16(device: torch.device) -> bool:

@@ -13,6 +13,8 @@ from txfm.artifact.provenance import software
 from txfm.config import ModelConfig
 from txfm.corpus import Corpus
 from txfm.embedder import Embedder, Encoder
+from txfm.embedding.network_encoder import NetworkEncoder
+from txfm.embedding.options import PLAIN, EncoderOptions
 from txfm.errors import InputError
 from txfm.hardware import Hardware
 from txfm.model import TxFM
@@ -142,11 +144,9 @@ class PretrainedModel(Embedder):
         """Where the weights are."""
         return self.network.cls.device
 
-    def encoder(self, visible: np.ndarray, batch_size: int | None = None) -> Encoder:
+    def encoder(self, visible: np.ndarray, options: EncoderOptions = PLAIN) -> Encoder:
         """See `Embedder.encoder`."""
-        from txfm.embed import DenseEncoder
-
-        return DenseEncoder(self, visible, batch_size)
+        return NetworkEncoder(self.network, visible, options)
 
     def gene_tables(self) -> Mapping[str, np.ndarray]:
         """See `Embedder.gene_tables`."""

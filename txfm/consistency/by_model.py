@@ -10,6 +10,7 @@ from txfm.artifact.provenance import studies_seen
 from txfm.consistency.cells import NpyEmbeddings, write_npy
 from txfm.consistency.stores import Screen
 from txfm.embedder import Embedder
+from txfm.embedding.run import in_vocabulary
 from txfm.errors import InputError
 from txfm.loading import load
 
@@ -58,14 +59,10 @@ def embed_by_model(screen: Screen, model: Embedder, path: Path) -> NpyEmbeddings
         )
     place = np.full(len(axis), -1, dtype=np.int64)
     place[vocabulary.axis_positions] = np.arange(len(vocabulary))
-    position = place[screen.measured]
-    known = np.flatnonzero(position >= 0)
-    encoder = model.encoder(np.sort(position[known]))
+    encoder = model.encoder(np.flatnonzero(np.isin(vocabulary.axis_positions, screen.measured)))
 
     def embeddings() -> Iterator[np.ndarray]:
         for _, block in screen.blocks():
-            counts = np.zeros((block.shape[0], len(vocabulary)), dtype=np.float64)
-            counts[:, position[known]] = block[:, known].toarray()
-            yield encoder.encode(counts)
+            yield encoder.encode(in_vocabulary(block, place[screen.measured], len(vocabulary)))
 
     return write_npy(path, embeddings(), screen.n_cells, model.n_dimensions)

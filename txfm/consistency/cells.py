@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.lib import format as npy
 
+from txfm.embedding.outputs import npy_file
 from txfm.errors import InputError
 
 BLOCK_BYTES = 2**24  # of one block in float64; larger blocks are no faster
@@ -110,13 +111,7 @@ def write_npy(path: Path, blocks: Iterable[np.ndarray], n_cells: int, width: int
     AssertionError
         The blocks do not come to `n_cells` rows.
     """
-    written = 0
-    with path.open("wb") as stream:
-        npy.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (n_cells, width)})
-        for block in blocks:
-            np.ascontiguousarray(block, dtype="<f4").tofile(stream)
-            written += len(block)
-    assert written == n_cells, f"{written} of {n_cells} cells were embedded"
+    npy_file.write_npy(path, blocks, n_cells, width)
     return NpyEmbeddings(path)
 
 

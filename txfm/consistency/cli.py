@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, help="embed the stores by this trained model, one that never saw the screen"
     )
     source.add_argument(
-        "--embeddings", type=Path, help=".parquet or .h5ad of `txfm embed...`, or .npy in the stores' order"
+        "--embeddings", type=Path, help=".parquet or .h5ad of `txfm embed`, or .npy in the stores' order"
     )
     source.add_argument("--authors", type=Path, help=".h5ad with the authors' own statistics, instead of all of these")
     source.add_argument(

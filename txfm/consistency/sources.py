@@ -1,4 +1,4 @@
-"""Embeddings and labels of a screen out of a file that `txfm embed-corpus` or `txfm embed` wrote."""
+"""Embeddings and labels of a screen out of a file that `txfm embed` wrote."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ LABELS = ("perturbation", "batch")
 def read_parquet(
     path: Path, controls: tuple[str, ...], study: str | None, scratch: Path
 ) -> tuple[NpyEmbeddings, Cells]:
-    """Read embeddings and labels as `txfm embed-corpus` writes them: perturbation, batch, study, e0, e1, ...
+    """Read embeddings and labels as `txfm embed` writes them: perturbation, batch, study, e0, e1, ...
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def read_parquet(
         file = pq.ParquetFile(path)
     except ArrowInvalid as error:
         raise InputError(
-            "This is no .parquet file", where=str(path), found=str(error), todo="write it again (`txfm embed-corpus`)"
+            "This is no .parquet file", where=str(path), found=str(error), todo="write it again (`txfm embed`)"
         ) from error
     names = set(file.schema_arrow.names)
     vectors = [f"e{i}" for i in range(sum(name[:1] == "e" and name[1:].isdecimal() for name in names))]
@@ -77,7 +77,7 @@ def read_h5ad(path: Path, controls: tuple[str, ...], scratch: Path) -> tuple[Npy
     """
     from anndata.io import read_elem
 
-    from txfm.embed_cli import EMBEDDING_KEY
+    from txfm.embedding.outputs.embedded import EMBEDDING_KEY
 
     if not path.is_file():
         raise InputError("There are no embeddings", where=str(path))

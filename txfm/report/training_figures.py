@@ -113,7 +113,7 @@ def umap_map(model: str, embeddings: Path) -> Map:
     ----------
     model : str
     embeddings : Path
-        Parquet file of `embed-corpus`.
+        Parquet file of `embed`.
 
     Raises
     ------

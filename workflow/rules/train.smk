@@ -52,5 +52,5 @@ rule embed_corpus:
         corpus=subpath(input.variant, ancestor=2),
         folder=subpath(input.weights, parent=True),
     shell:
-        "python -m txfm embed-corpus {params.folder:q} --corpus {params.corpus:q} --variant {wildcards.variant}"
+        "python -m txfm embed {params.folder:q} --corpus {params.corpus:q} --variant {wildcards.variant}"
         " --out {output:q} --threads {threads} > {log:q} 2>&1"
