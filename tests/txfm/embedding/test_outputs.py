@@ -193,7 +193,9 @@ def test_a_run_that_is_killed_leaves_nothing_under_the_output_s_name(
     out.write_text("before")
     command = [sys.executable, "-m", "txfm", "embed", str(model_folder), str(tmp_path / "in.h5ad"), "--out", str(out)]
     command += ["--force", "--device", "cpu", "--chunk-rows", "50", "--threads", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".e.h5ad.*.tmp")) and time.monotonic() < deadline:
         assert process.poll() is None
