@@ -31,7 +31,8 @@ def competitors_python(venv: Path) -> str | None:
     """Return the Python of the competitors, whose environment is made if need be; None without a Python 3.12."""
     python = venv / "bin" / "python"
     if not python.exists():
-        found = [shutil.which("python3.12"), *map(str, sorted(Path.home().glob(".pyenv/versions/3.12*/bin/python")))]
+        # pyenv's own first: its shim answers also where no 3.12 is chosen
+        found = [*map(str, sorted(Path.home().glob(".pyenv/versions/3.12*/bin/python"))), shutil.which("python3.12")]
         base = next((path for path in found if path), None)
         if base is None:
             return None

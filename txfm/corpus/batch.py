@@ -37,6 +37,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.study_index)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that are this batch's own."""
+        return self.indptr.nbytes + self.positions.nbytes + self.counts.nbytes + self.study_index.nbytes
+
     @cached_property
     def sample_ids(self) -> list[str]:
         """Sample ids (B,), read from the stores when asked for."""

@@ -38,8 +38,11 @@ BUFFER_BYTES = 2**29
 BYTES_PER_NONZERO = 6
 # In the cache: positions and counts of up to four bytes
 DECODED_BYTES = 8
-# Batches planned before they are put together, so that their blocks are decoded meanwhile
-BATCHES_AHEAD = 6
+# Of batches that are planned before they are put together, so that their blocks are decoded meanwhile
+NONZEROS_AHEAD = 3 * 2**22
+MOST_BATCHES_AHEAD = 256
+# Of batches that are put together before they are asked for, beside the first of them
+ASSEMBLED_BYTES = 2**27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,14 +233,17 @@ class Corpus:
             plan = self._plan(decoders, first_batch)
             planned: deque[BatchPlan] = deque()
             started: deque[Future[Batch]] = deque()
+            n_assembled = 1
             for number in range(first_batch, self.n_batches):
-                batch = plan.batch(number)
+                plan_of_batch = plan.batch(number)
                 if number in wanted:
-                    planned.append(batch)
-                if len(planned) > BATCHES_AHEAD:
+                    planned.append(plan_of_batch)
+                if len(planned) > self._batches_ahead:
                     started.append(gatherer.submit(self._assemble, planned.popleft()))
-                if len(started) > self.options.threads:
-                    yield started.popleft().result()
+                if len(started) > n_assembled:
+                    batch = started.popleft().result()
+                    n_assembled = max(1, min(self.options.threads, ASSEMBLED_BYTES // max(1, batch.nbytes)))
+                    yield batch
             started.extend(gatherer.submit(self._assemble, batch) for batch in planned)
             while started:
                 yield started.popleft().result()
@@ -288,6 +294,13 @@ class Corpus:
         per_store = BUFFER_BYTES // (BYTES_PER_NONZERO * 2 * BLOCKS_PER_WINDOW * max(1, len(self._readers)))
         size = min(BLOCK_NONZEROS, max(LEAST_BLOCK_NONZEROS, per_store))
         return [cut_into_blocks(reader.indptr, size) for reader in self._readers]
+
+    @cached_property
+    def _batches_ahead(self) -> int:
+        """Few large batches, many small ones: about as many non-zeros are decoded ahead."""
+        n_nonzeros = sum(reader.entry.nnz for reader in self._readers) / max(1, self.n_samples)
+        of_a_batch = n_nonzeros * self.options.batch_size * self.options.world
+        return int(min(MOST_BATCHES_AHEAD, max(1, NONZEROS_AHEAD // max(1, of_a_batch))))
 
     def _read_block(self, store: int, start: int, stop: int) -> CsrRows:
         key = (store, start)
