@@ -13,6 +13,7 @@ from txfm.errors import InputError
 # verb -> (module with add_arguments(parser) and run(args), one line of help); only the called verb's module is imported
 VERBS = {
     "train": ("txfm.training.cli", "train a model on a variant of a corpus, or describe one"),
+    "finetune": ("txfm.finetuning.cli", "go on training a model with samples of your own"),
     "embed": ("txfm.embedding.cli", "embed the samples of a file of raw counts, or of a variant of a corpus"),
     "genes": ("txfm.embedding.genes_cli", "write the learned vectors of a model's genes as a table"),
     "consistency": ("txfm.consistency.cli", "find the perturbations of a screen that have a consistent effect"),

@@ -69,7 +69,7 @@ class ModelConfig:
     batch_size_samples: int = 1536
     """Samples per optimiser step."""
     micro_batch_size_samples: int | None = None
-    """Samples per forward pass; null = the whole batch. Gradients are accumulated."""
+    """Samples per forward pass; null = what fits into memory. Gradients are accumulated."""
     max_lr: float = 1e-3
     """Peak learning rate of the one-cycle schedule."""
     warmup_share: float = 0.1

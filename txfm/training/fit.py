@@ -52,6 +52,8 @@ class FitSettings:
         Folder for event files.
     peak_flops : float, optional
         Of one device, a second; None = what is known of it.
+    started_from : str, optional
+        What the first weights were, where a run does not begin with seeded ones; a resumed run must say the same.
     """
 
     config: ModelConfig
@@ -61,6 +63,7 @@ class FitSettings:
     micro_batch: int | None = None
     tensorboard: Path | None = None
     peak_flops: float | None = None
+    started_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,6 +184,7 @@ def _identity(settings: FitSettings, corpus: Corpus) -> dict[str, Any]:
     return {
         "config": config,
         "seed": settings.seed,
+        "started_from": settings.started_from,
         "variant": corpus.variant.name,
         "variant_digest": corpus.variant.digest,
         "n_genes": len(corpus.vocabulary),

@@ -136,6 +136,8 @@ class Loop:
             "gradient_norm": gradient_norm,
             "samples_per_s": round(speed.samples_per_s, 1),
         }
+        if speed.mfu is not None:
+            self.last_line["mfu"] = round(speed.mfu, 4)
         self._loss_sum.zero_()
         self._n_unlogged = 0
         if self.log is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Work = Callable[[argparse.Namespace, Hardware, Ranks], None]
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
+def add_run_options(parser: argparse._ActionsContainer) -> None:
     """Add the options to a verb."""
     parser.add_argument("--checkpoint-every-steps", type=int, default=1000, metavar="N", help="default 1000")
     parser.add_argument(
