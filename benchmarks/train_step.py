@@ -26,7 +26,8 @@ from txfm.masking import choose_visible, sample_keys
 from txfm.model import DecoderBlock
 from txfm.objective import batch_loss, masked_task
 from txfm.statistics import MeanExpression
-from txfm.train import adamw, new_network
+from txfm.training.optimiser import adamw
+from txfm.training.weights import new_network
 
 CPU = torch.device("cpu")
 N_GENES = 1000

@@ -1,4 +1,7 @@
-"""Command line: ``python -m txfm VERB``. Exit code 0: done; 2: the input is wrong; 1: anything else."""
+"""Command line: ``python -m txfm VERB``.
+
+Exit code 0: done; 2: the input is wrong; 75: a training was asked to stop and can go on; 1: anything else.
+"""
 
 import argparse
 import importlib
@@ -9,7 +12,8 @@ from txfm.errors import InputError
 
 # verb -> (module with add_arguments(parser) and run(args), one line of help); only the called verb's module is imported
 VERBS = {
-    "train": ("txfm.train_cli", "train a model on a variant of a corpus, or describe a preset"),
+    "train": ("txfm.training.cli", "train a model on a variant of a corpus, or describe one"),
+    "finetune": ("txfm.finetuning.cli", "go on training a model with samples of your own"),
     "embed": ("txfm.embedding.cli", "embed the samples of a file of raw counts, or of a variant of a corpus"),
     "genes": ("txfm.embedding.genes_cli", "write the learned vectors of a model's genes as a table"),
     "consistency": ("txfm.consistency.cli", "find the perturbations of a screen that have a consistent effect"),
@@ -32,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb == wanted:
             module = importlib.import_module(module_name)
             module.add_arguments(parser)
-            parser.set_defaults(run=module.run)
+            parser.set_defaults(run=module.run, command_line=arguments)
     parsed = top.parse_args(arguments)
     try:
         parsed.run(parsed)

@@ -10,6 +10,7 @@ from typing import Any
 
 from txfm.errors import InputError
 
+BUDGETS = ("epochs", "samples_seen", "steps")
 # Field -> names that select a function. The functions are in losses.py, activations.py and preprocess.py, which import
 # torch; a configuration is checked without it.
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -28,7 +29,7 @@ class ModelConfig:
     Raises
     ------
     InputError
-        A field is out of its range, or the training budget is not exactly one of `epochs` and `samples_seen`.
+        A field is out of its range, or the training budget is not exactly one of `epochs`, `samples_seen` and `steps`.
     """
 
     width: int
@@ -63,10 +64,12 @@ class ModelConfig:
     """Training budget in passes over the training samples."""
     samples_seen: int | None = None
     """Training budget in samples: equal compute between variants of different size."""
+    steps: int | None = None
+    """Training budget in optimiser steps."""
     batch_size_samples: int = 1536
     """Samples per optimiser step."""
     micro_batch_size_samples: int | None = None
-    """Samples per forward pass; null = the whole batch. Gradients are accumulated."""
+    """Samples per forward pass; null = what fits into memory. Gradients are accumulated."""
     max_lr: float = 1e-3
     """Peak learning rate of the one-cycle schedule."""
     warmup_share: float = 0.1
@@ -95,7 +98,7 @@ class ModelConfig:
         )
         for name in at_least_one.split():
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in "max_genes micro_batch_size_samples samples_seen".split():
+        for name in "max_genes micro_batch_size_samples samples_seen steps".split():
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1, or null", value)
         for name in "max_lr library_size_counts adam_epsilon".split():
@@ -112,11 +115,14 @@ class ModelConfig:
         _require(self.n_decoder_blocks >= 0, "n_decoder_blocks", "0 or more", self.n_decoder_blocks)
         _require(self.weight_decay_scale >= 0, "weight_decay_scale", "0 or more", self.weight_decay_scale)
         _require(self.width % self.n_heads == 0, "n_heads", f"a divisor of width {self.width}", self.n_heads)
-        budget = f"epochs={self.epochs}, samples_seen={self.samples_seen}"
-        _require((self.epochs is None) != (self.samples_seen is None), "epochs", "one of epochs, samples_seen", budget)
+        budgets = {name: getattr(self, name) for name in BUDGETS}
+        n_given = sum(value is not None for value in budgets.values())
+        _require(n_given == 1, "epochs", f"one of {', '.join(BUDGETS)}", str(budgets))
 
     def total_steps(self, n_samples: int) -> int:
         """Optimiser steps of the whole budget; the last batch of an epoch may be short."""
+        if self.steps is not None:
+            return self.steps
         wanted = self.samples_seen if self.samples_seen is not None else math.ceil((self.epochs or 0) * n_samples)
         whole_epochs, rest = divmod(wanted, n_samples)
         steps_per_epoch = math.ceil(n_samples / self.batch_size_samples)
@@ -191,35 +197,43 @@ def config_from_mapping(entry: Mapping[str, Any]) -> ModelConfig:
     Parameters
     ----------
     entry : mapping
-        ``{"preset": "B", "n_visible_genes": 1024}``; without a preset, every required field. Setting one of `epochs`
-        and `samples_seen` replaces the preset's other one.
+        ``{"preset": "B", "n_visible_genes": 1024}``; without a preset, every required field. Setting one of `BUDGETS`
+        replaces the preset's.
 
     Raises
     ------
     InputError
         The preset or a field is unknown, a required field is missing, or a value has the wrong type or range.
     """
-    overrides = dict(entry)
-    preset = overrides.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
-        raise InputError(
-            "Unknown model preset", expected=", ".join(PRESETS), found=str(preset), todo=_near(preset, PRESETS)
-        )
-    kinds = {field.name: field.type for field in fields(ModelConfig)}
-    for name, value in list(overrides.items()):
-        if name not in kinds:
-            raise InputError(f"Unknown model field {name!r}", expected=", ".join(kinds), todo=_near(name, kinds))
-        overrides[name] = _typed(name, value, kinds[name])
+    fields_given = dict(entry)
+    preset = fields_given.pop("preset", None)
     if preset is not None:
-        if len({"epochs", "samples_seen"} & set(overrides)) == 1:
-            overrides = {"epochs": None, "samples_seen": None} | overrides
-        return replace(PRESETS[preset], **overrides)
-    missing = [name for name in ("width", "n_heads", "n_blocks") if name not in overrides]
+        if preset not in PRESETS:
+            raise InputError(
+                "Unknown model preset", expected=", ".join(PRESETS), found=str(preset), todo=_near(preset, PRESETS)
+            )
+        return with_overrides(PRESETS[preset], fields_given)
+    checked = _checked(fields_given)
+    missing = [name for name in ("width", "n_heads", "n_blocks") if name not in checked]
     if missing:
         raise InputError(
             f"The model has no {', '.join(missing)}", todo="set them, or name a preset: " + ", ".join(PRESETS)
         )
-    return ModelConfig(**overrides)
+    return ModelConfig(**checked)
+
+
+def with_overrides(config: ModelConfig, overrides: Mapping[str, Any]) -> ModelConfig:
+    """A configuration with some fields changed; a budget among them replaces the one that there was.
+
+    Raises
+    ------
+    InputError
+        As for `config_from_mapping`.
+    """
+    checked = _checked(overrides)
+    if any(checked.get(name) is not None for name in BUDGETS):
+        checked = dict.fromkeys(BUDGETS) | checked
+    return replace(config, **checked)
 
 
 def config_from_json(text: str) -> ModelConfig:
@@ -233,6 +247,15 @@ def config_from_json(text: str) -> ModelConfig:
     if not isinstance(entry, dict):
         raise InputError("The model is not a JSON object", expected='{"preset": "nano"}', found=text)
     return config_from_mapping(entry)
+
+
+def _checked(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an entry, with their types checked."""
+    kinds = {field.name: field.type for field in fields(ModelConfig)}
+    for name in entry:
+        if name not in kinds:
+            raise InputError(f"Unknown model field {name!r}", expected=", ".join(kinds), todo=_near(name, kinds))
+    return {name: _typed(name, value, kinds[name]) for name, value in entry.items()}
 
 
 def _typed(name: str, value: Any, kind: object) -> Any:

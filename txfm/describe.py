@@ -1,94 +1,94 @@
-"""What a configuration costs, without any data."""
+"""What a configuration is and costs, in words."""
 
-import torch
+import math
 
 from txfm.config import ModelConfig
-from txfm.model import TxFM
+from txfm.cost import activation_bytes, n_tokens, parameters_by_part, state_bytes, training_flops_per_sample
+from txfm.errors import InputError
+from txfm.hardware import Hardware
+from txfm.training.micro_batch import available_bytes, choose_micro_batch
 
-# Korthikanti et al. 2022, table 2, without attention scores (flash attention): bytes per token, width and block, bf16
-ACTIVATION_BYTES_PER_TOKEN_WIDTH_BLOCK = 34
-BYTES_PER_PARAMETER = 16  # float32 weight, gradient and two AdamW moments
 
-
-def parameters_by_part(config: ModelConfig, n_genes: int) -> dict[str, int]:
-    """Parameters of each part; counted on torch's meta device, so L needs no memory.
+def describe(name: str, config: ModelConfig, n_genes: int, hardware: Hardware, n_samples: int | None = None) -> str:
+    """Shapes, parameters, FLOPs and memory.
 
     Parameters
     ----------
+    name : str
+        Of the model.
     config : ModelConfig
     n_genes : int
-        G.
-
-    Returns
-    -------
-    dict
-        gene table, CLS token, encoder blocks, final norm, decoder hidden, decoder output; dispersion and extra zeros
-        with a loss that needs them; total.
+        G, before a cap on the vocabulary.
+    hardware : Hardware
+        Whose memory and precision count.
+    n_samples : int, optional
+        Training samples; None = unknown, and with it the cost of a budget in epochs.
     """
-    with torch.device("meta"):
-        network = TxFM(config, n_genes)
-    modules = {
-        "gene table": network.gene_table,
-        "encoder blocks": network.blocks,
-        "final norm": network.final_norm,
-        "decoder hidden": torch.nn.ModuleList([network.decoder_in, network.decoder_blocks]),
-        "decoder output": network.decoder_out,
-    }
-    counts = {part: sum(parameter.numel() for parameter in module.parameters()) for part, module in modules.items()}
-    counts["CLS token"] = network.cls.numel()
-    if network.log_dispersion is not None:
-        counts["dispersion"] = network.log_dispersion.numel()
-    if network.zero_out is not None:
-        counts["extra zeros"] = sum(parameter.numel() for parameter in network.zero_out.parameters())
-    counts["total"] = sum(parameter.numel() for parameter in network.parameters())
-    return counts
-
-
-def training_flops_per_sample(config: ModelConfig, n_genes: int) -> float:
-    """Matrix-multiplication FLOPs of forward and backward (3 x forward) for one sample with K visible genes.
-
-    The last block computes queries, output and MLP for its CLS token only.
-    """
-    width, tokens = config.width, min(config.n_visible_genes, n_genes) + 1
-    mlp = 4 * config.mlp_ratio * width**2
-    full_block = tokens * (8 * width**2 + mlp) + 4 * tokens**2 * width
-    last_block = tokens * 4 * width**2 + 4 * width**2 + mlp + 4 * tokens * width
-    hidden_layers = 1 + 2 * config.n_decoder_blocks if config.n_decoder_blocks else 0
-    last_layers = 2 if config.has_zero_inflation else 1
-    decoder = 2 * width**2 * hidden_layers + 2 * width * n_genes * last_layers
-    return 3.0 * ((config.n_blocks - 1) * full_block + last_block + decoder)
-
-
-def memory_bytes(config: ModelConfig, n_genes: int) -> dict[str, int]:
-    """Estimated training memory: weights with optimiser state, and activations of one micro-batch in bf16."""
-    size = config.micro_batch_size_samples or config.batch_size_samples
-    tokens = min(config.n_visible_genes, n_genes) + 1
-    encoder = ACTIVATION_BYTES_PER_TOKEN_WIDTH_BLOCK * tokens * config.width * config.n_blocks
-    genes = 4 * 8 * n_genes  # counts, expression, draw, logits, prediction, loss and two gradients, float32
-    return {
-        "weights, gradients, AdamW": BYTES_PER_PARAMETER * parameters_by_part(config, n_genes)["total"],
-        f"activations of {size} samples": size * (encoder + genes),
-    }
-
-
-def describe(name: str, config: ModelConfig, n_genes: int) -> str:
-    """A few lines for a person."""
     n_genes = min(n_genes, config.max_genes or n_genes)
-    head = f"{name} at {n_genes:,} genes: {config.n_blocks} blocks, {config.n_heads} heads, width {config.width}"
     lines = [
-        head,
+        f"{name} at {n_genes:,} genes: {config.n_blocks} blocks, {config.n_heads} heads, width {config.width}",
         f"  K = {config.n_visible_genes:,} visible genes, batch {config.batch_size_samples:,} samples",
+        "shapes (B samples)",
+        *_shapes(config, n_genes),
         "parameters",
     ]
     for part, count in parameters_by_part(config, n_genes).items():
         lines.append(f"  {part:<28}{count:>14,}  {count / 1e6:9.2f}M")
-    lines.append("shapes")
-    tokens = min(config.n_visible_genes, n_genes) + 1
-    lines.append(
-        f"  genes ({n_genes:,}, {config.width - 1}); tokens (B, {tokens:,}, {config.width}); logits (B, {n_genes:,})"
-    )
-    lines.append(f"training cost\n  {training_flops_per_sample(config, n_genes) / 1e9:,.2f} GFLOP per sample")
-    lines.append("memory (estimate)")
-    for part, size in memory_bytes(config, n_genes).items():
-        lines.append(f"  {part:<36}{size / 2**30:9.2f} GiB")
+    lines += ["training cost (matrix products, forward and backward)", *_cost(config, n_genes, n_samples)]
+    lines += [f"memory of a training step (estimate), {hardware.precision}", *_memory(config, n_genes, hardware)]
     return "\n".join(lines)
+
+
+def _shapes(config: ModelConfig, n_genes: int) -> list[str]:
+    width, tokens, hidden = config.width, n_tokens(config, n_genes), config.mlp_ratio * config.width
+    heads = f"{config.n_heads}, {tokens:,}, {width // config.n_heads}"
+    rows = [
+        ("gene table", f"({n_genes:,}, {width - 1})"),
+        ("counts, expression, measured", f"(B, {n_genes:,})"),
+        ("tokens: CLS and K genes", f"(B, {tokens:,}, {width})"),
+        ("queries, keys, values", f"(B, {heads})"),
+        ("hidden layer of a block's MLP", f"(B, {tokens:,}, {hidden:,})"),
+        ("tokens after the last block", f"(B, 1, {width}), the CLS token alone"),
+        ("embedding", f"(B, {width})"),
+        (f"decoder, {config.n_decoder_blocks} residual blocks", f"(B, {width})"),
+        ("logits", f"(B, {n_genes:,})"),
+    ]
+    return [f"  {stage:<34}{shape}" for stage, shape in rows]
+
+
+def _cost(config: ModelConfig, n_genes: int, n_samples: int | None) -> list[str]:
+    per_sample = training_flops_per_sample(config, n_genes)
+    per_step = per_sample * config.batch_size_samples
+    rows = [("a sample", _flops(per_sample)), ("a step", _flops(per_step))]
+    if config.epochs is not None and n_samples is None:
+        rows.append(("in all", f"{config.epochs:g} epochs: that depends on the samples (--corpus, --variant)"))
+    else:
+        steps = config.total_steps(n_samples) if n_samples is not None else config.steps
+        steps = steps or -(-(config.samples_seen or 0) // config.batch_size_samples)
+        rows.append(("in all", f"{_flops(per_step * steps)}, {steps:,} steps"))
+    return [f"  {what:<34}{cost}" for what, cost in rows]
+
+
+def _memory(config: ModelConfig, n_genes: int, hardware: Hardware) -> list[str]:
+    precision, device = hardware.precision, hardware.device
+    size = min(config.micro_batch_size_samples or config.batch_size_samples, config.batch_size_samples)
+    rows = [("weights, gradients, AdamW", state_bytes(config, n_genes, precision))]
+    for n in sorted({1, size}):
+        rows.append((f"activations of {n:,} samples", activation_bytes(config, n_genes, n, precision, device.type)))
+    lines = [f"  {part:<34}{_bytes(n_bytes)}" for part, n_bytes in rows]
+    available = available_bytes(device)
+    try:
+        largest = choose_micro_batch(config, n_genes, config.batch_size_samples, hardware, available)
+        fits = f"{largest:,} samples at a time fit" if largest < config.batch_size_samples else "the whole batch fits"
+    except InputError:
+        fits = "not even one sample fits"
+    return [*lines, f"  {fits} into the {available / 2**30:.1f} GiB available on {device}"]
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 2**30:11,.2f} GiB" if number >= 2**30 else f"{number / 2**20:11,.2f} MiB"
+
+
+def _flops(number: float) -> str:
+    exponent = min(max(int(math.log10(max(number, 1))) // 3, 0), 7)
+    return f"{number / 1000**exponent:.4g} {' kMGTPEZ'[exponent].strip()}FLOP"

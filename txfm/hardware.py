@@ -1,6 +1,9 @@
 """Which processor and precision a run uses."""
 
 import ctypes
+import importlib.util
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 
@@ -11,18 +14,28 @@ from txfm.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """Device, precision ("bf16" or "float32") and CPU threads of a run."""
+    """Device, precision ("bf16" or "float32"), CPU threads of a run, and whether its network is compiled."""
 
     device: torch.device
     precision: str
     threads: int
+    compiled: bool = False
 
     def __str__(self) -> str:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
-        return f"device {self.device}{name}, {self.threads} CPU threads, precision {self.precision}"
+        compiled = ", compiled" if self.compiled else ""
+        return f"device {self.device}{name}, {self.threads} CPU threads, precision {self.precision}{compiled}"
 
 
-def choose_hardware(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Hardware:
+def choose_hardware(
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    *,
+    compiled: bool | None = False,
+    local_rank: int = 0,
+    n_local_ranks: int = 1,
+) -> Hardware:
     """Resolve "auto", set torch's number of threads and tune the C library's allocator.
 
     Parameters
@@ -32,25 +45,60 @@ def choose_hardware(device: str = "auto", precision: str = "auto", threads: int 
     precision : {"auto", "bf16", "float32"}
         "auto" takes bf16 where the processor computes it natively.
     threads : int, optional
-        CPU threads; None leaves torch's choice.
+        CPU threads of all processes on this machine together; None leaves torch's choice.
+    compiled : bool, optional
+        Whether training compiles the network; None = on CUDA, where the compiler's own compiler is installed.
+    local_rank, n_local_ranks : int
+        Of the processes that train together on this machine: each takes a CUDA device of its own and its part of the
+        threads.
 
     Raises
     ------
     InputError
-        There is no such device, or the number of threads is below 1.
+        There is no such device or not one for each process, or the number of threads is below 1.
     """
     keep_freed_memory()
     _check_device(device)
     if threads is not None:
         if threads < 1:
             raise InputError("The number of threads is too small", expected="at least 1", found=str(threads))
-        torch.set_num_threads(threads)
+        torch.set_num_threads(max(1, threads // n_local_ranks))
+    elif n_local_ranks > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // n_local_ranks))
     chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("There is no CUDA device on this machine", found=device, todo="use --device auto or cpu")
+    if chosen.type == "cuda":
+        chosen = _cuda_device(chosen, local_rank, n_local_ranks)
     if precision == "auto":
         precision = "bf16" if _computes_bf16(chosen) else "float32"
-    return Hardware(device=chosen, precision=precision, threads=torch.get_num_threads())
+    if compiled is None:
+        compiled = chosen.type == "cuda" and _can_compile()
+    return Hardware(device=chosen, precision=precision, threads=torch.get_num_threads(), compiled=compiled)
+
+
+def _cuda_device(asked: torch.device, local_rank: int, n_local_ranks: int) -> torch.device:
+    if not torch.cuda.is_available():
+        raise InputError("There is no CUDA device on this machine", found=str(asked), todo="use --device auto or cpu")
+    n_devices = torch.cuda.device_count()
+    if n_local_ranks > 1 and (asked.index is not None or n_local_ranks > n_devices):
+        raise InputError(
+            "Each process of a distributed training takes a CUDA device of its own",
+            expected=f"--device cuda, and at most {n_devices} processes on this machine",
+            found=f"{asked}, {n_local_ranks} processes",
+            todo="start as many processes as there are devices; CUDA_VISIBLE_DEVICES says which they may use",
+        )
+    chosen = torch.device("cuda", local_rank if asked.index is None else asked.index)
+    torch.cuda.set_device(chosen)
+    return chosen
+
+
+def _can_compile() -> bool:
+    """Whether torch.compile can work on CUDA: it needs triton and a C compiler."""
+    missing = [] if importlib.util.find_spec("triton") else ["the package triton"]
+    if not any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")):
+        missing.append("a C compiler (gcc)")
+    if missing:
+        print(f"not compiled, because there is no {' and no '.join(missing)}: training is slower", flush=True)
+    return not missing
 
 
 def _check_device(name: str) -> None:

@@ -86,11 +86,14 @@ def inputs_of(batch: Batch, measured_SG: torch.Tensor, config: ModelConfig) -> I
     Inputs
     """
     device = measured_SG.device
-    n_genes = measured_SG.shape[1]
-    rows = np.repeat(np.arange(len(batch), dtype=np.int64), np.diff(batch.indptr))
-    places = torch.from_numpy(rows * n_genes + batch.positions).to(device)
-    counts = torch.from_numpy(batch.counts).to(device, torch.float32)
-    counts_BG = torch.zeros(len(batch) * n_genes, device=device).index_put_((places,), counts).view(len(batch), n_genes)
-    measured_BG = measured_SG[torch.from_numpy(batch.study_index).to(device)]
+    n_samples, n_genes = len(batch), measured_SG.shape[1]
+    sparse = batch.torch()
+    if device.type == "cuda":  # from page-locked memory, so that nothing waits for the copies
+        sparse = sparse.pin_memory().to(device, non_blocking=True)
+    row_starts = torch.arange(0, n_samples * n_genes, n_genes, device=device)
+    rows = torch.repeat_interleave(row_starts, sparse.indptr.diff(), output_size=len(batch.counts))
+    counts_BG = torch.zeros(n_samples * n_genes, device=device)
+    counts_BG = counts_BG.index_put_((rows + sparse.positions,), sparse.counts.float()).view(n_samples, n_genes)
+    measured_BG = measured_SG[sparse.study_index]
     n_measured_B = np.count_nonzero(batch.measured, axis=1)[batch.study_index]
     return Inputs.of(counts_BG, measured_BG, n_measured_B, config)

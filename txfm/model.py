@@ -5,6 +5,7 @@ The paper is silent on the inside of a block; this is the pre-norm ViT block tha
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,14 +66,49 @@ def attention(
     return F.scaled_dot_product_attention(q_BHQE, k_BHTE, v_BHTE, attn_mask=mask)
 
 
+class KeptRows(NamedTuple):
+    """Samples that do not skip a block's attention, and those that do not skip its MLP: int64, in no order."""
+
+    attention: torch.Tensor
+    mlp: torch.Tensor
+
+
+def draw_kept_rows(config: ModelConfig, n_samples: int, generator: torch.Generator) -> list[KeptRows | None] | None:
+    """Draw what stochastic depth keeps; the share that it skips grows linearly from 0 in the first block.
+
+    It is drawn outside of the network, which can then be compiled as a whole: the numbers of rows are always the same.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    n_samples : int
+        B.
+    generator : torch.Generator
+        On the network's device.
+
+    Returns
+    -------
+    list or None
+        For each block the rows that it keeps, None where it keeps all; None without stochastic depth.
+    """
+    if config.stochastic_depth == 0:
+        return None
+    kept: list[KeptRows | None] = []
+    for number in range(config.n_blocks):
+        skip_share = config.stochastic_depth * number / max(config.n_blocks - 1, 1)
+        n_kept = max(1, round(n_samples * (1 - skip_share)))
+        rows = [torch.randperm(n_samples, generator=generator, device=generator.device)[:n_kept] for _ in range(2)]
+        kept.append(None if n_kept == n_samples else KeptRows(*rows))
+    return kept
+
+
 class Block(nn.Module):
     """Pre-norm transformer block with optional LayerScale; rows that skip a branch are not computed."""
 
-    def __init__(self, config: ModelConfig, skip_share: float) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, hidden = config.width, config.mlp_ratio * config.width
         self.n_heads = config.n_heads
-        self.skip_share = skip_share
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -88,29 +124,22 @@ class Block(nn.Module):
         tokens_BTD: torch.Tensor,
         is_real_BT: torch.Tensor | None,
         n_queries: int,
-        generator: torch.Generator | None,
+        kept: KeptRows | None = None,
     ) -> torch.Tensor:
         """Update the first `n_queries` tokens and return only them: (B, n_queries, D).
 
         The decoder sees nothing but the last block's CLS token, so that block runs with n_queries = 1, which is exact:
         keys and values still come from every token.
         """
-        skips = self.training and self.skip_share > 0
         queries_BQD = tokens_BTD[:, :n_queries]
-        if not skips:
+        if kept is None or not self.training:
             queries_BQD = queries_BQD + self._attend(tokens_BTD, is_real_BT, n_queries)
             return queries_BQD + self._mlp(queries_BQD)
-        kept, gain = self._kept_rows(len(tokens_BTD), generator, tokens_BTD.device)
-        real = None if is_real_BT is None else is_real_BT[kept]
-        branch_BQD = self._attend(tokens_BTD[kept], real, n_queries)
-        queries_BQD = queries_BQD.index_add(0, kept, branch_BQD.to(queries_BQD.dtype), alpha=gain)
-        kept, gain = self._kept_rows(len(tokens_BTD), generator, tokens_BTD.device)
-        branch_BQD = self._mlp(queries_BQD[kept])
-        return queries_BQD.index_add(0, kept, branch_BQD.to(queries_BQD.dtype), alpha=gain)
-
-    def _kept_rows(self, n: int, generator: torch.Generator | None, device: torch.device) -> tuple[torch.Tensor, float]:
-        n_kept = max(1, round(n * (1 - self.skip_share)))
-        return torch.randperm(n, generator=generator, device=device)[:n_kept], n / n_kept
+        real = None if is_real_BT is None else is_real_BT[kept.attention]
+        branch_BQD = self._attend(tokens_BTD[kept.attention], real, n_queries).to(queries_BQD.dtype)
+        queries_BQD = queries_BQD.index_add(0, kept.attention, branch_BQD, alpha=len(tokens_BTD) / len(branch_BQD))
+        branch_BQD = self._mlp(queries_BQD[kept.mlp]).to(queries_BQD.dtype)
+        return queries_BQD.index_add(0, kept.mlp, branch_BQD, alpha=len(tokens_BTD) / len(branch_BQD))
 
     def _attend(self, tokens_BTD: torch.Tensor, is_real_BT: torch.Tensor | None, n_queries: int) -> torch.Tensor:
         n_samples, n_tokens, width = tokens_BTD.shape
@@ -158,9 +187,7 @@ class TxFM(nn.Module):
         self.n_genes = n_genes
         self.gene_table = nn.Embedding(n_genes, width - 1)
         self.cls = nn.Parameter(torch.empty(width))
-        last = max(config.n_blocks - 1, 1)
-        skip_shares = [config.stochastic_depth * index / last for index in range(config.n_blocks)]
-        self.blocks = nn.ModuleList(Block(config, share) for share in skip_shares)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_blocks))
         self.final_norm = nn.LayerNorm(width)
         has_hidden = config.n_decoder_blocks > 0  # a linear decoder is the last layer alone
         self.decoder_in = nn.Linear(width, width) if has_hidden else nn.Identity()
@@ -179,7 +206,7 @@ class TxFM(nn.Module):
         positions_BK: torch.Tensor,
         values_BK: torch.Tensor,
         is_real_BK: torch.Tensor | None = None,
-        generator: torch.Generator | None = None,
+        kept: Sequence[KeptRows | None] | None = None,
     ) -> torch.Tensor:
         """Embedding of a sample: the CLS output of the last block after the final norm.
 
@@ -192,14 +219,14 @@ class TxFM(nn.Module):
         is_real_BK : torch.Tensor (B, K), bool, optional
             False where a sample has fewer than K measured genes; such a token is seen by nobody. None = all real, which
             lets attention run without a mask.
-        generator : torch.Generator, optional
-            For stochastic depth, in training mode only.
+        kept : sequence of KeptRows, optional
+            Of `draw_kept_rows`, one a block; used in training mode only. None = no stochastic depth.
 
         Returns
         -------
         torch.Tensor (B, D)
         """
-        return self._encode(positions_BK, values_BK, is_real_BK, generator)
+        return self._encode(positions_BK, values_BK, is_real_BK, kept)
 
     def decode(self, cls_BD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits (B, G) of every gene's expression and, with a zero-inflated loss, of an extra zero."""
@@ -211,10 +238,10 @@ class TxFM(nn.Module):
         positions_BK: torch.Tensor,
         values_BK: torch.Tensor,
         is_real_BK: torch.Tensor | None = None,
-        generator: torch.Generator | None = None,
+        kept: Sequence[KeptRows | None] | None = None,
     ) -> Output:
         """Encode and decode; arguments as for `encode`."""
-        cls_BD = self._encode(positions_BK, values_BK, is_real_BK, generator)
+        cls_BD = self._encode(positions_BK, values_BK, is_real_BK, kept)
         logits_BG, zero_logits_BG = self.decode(cls_BD)
         return Output(logits_BG, cls_BD, zero_logits_BG, self.log_dispersion)
 
@@ -241,7 +268,7 @@ class TxFM(nn.Module):
         positions_BK: torch.Tensor,
         values_BK: torch.Tensor,
         is_real_BK: torch.Tensor | None,
-        generator: torch.Generator | None,
+        kept: Sequence[KeptRows | None] | None,
         cls_of_blocks: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """`encode`, which also appends the CLS token after each block to a list."""
@@ -249,7 +276,7 @@ class TxFM(nn.Module):
         tokens_BTD = self.tokens(positions_BK, values_BK)
         for number, block in enumerate(self.blocks, start=1):
             n_queries = tokens_BTD.shape[1] if number < len(self.blocks) else 1
-            tokens_BTD = block(tokens_BTD, is_real_BT, n_queries, generator)
+            tokens_BTD = block(tokens_BTD, is_real_BT, n_queries, None if kept is None else kept[number - 1])
             if cls_of_blocks is not None:
                 cls_of_blocks.append(tokens_BTD[:, 0].clone())  # a view would keep all tokens in memory
         return self.final_norm(tokens_BTD[:, 0])

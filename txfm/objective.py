@@ -16,7 +16,7 @@ from txfm.config import ModelConfig
 from txfm.inputs import Inputs
 from txfm.losses import mean_over_samples
 from txfm.masking import Visible
-from txfm.model import Output
+from txfm.model import Output, draw_kept_rows
 
 # Added to the mean of the negative binomial laws, in preprocessed counts: a prediction of 0 must not make a count
 # impossible. One count of GTEx's 5 * 10^7 is 0.002.
@@ -70,15 +70,16 @@ def masked_task(
     precision : {"bf16", "float32"}
         Of the encoder and decoder; activation and loss are float32 in either case (bf16 moves the loss by 0.3%).
     generator : torch.Generator, optional
-        Draws what stochastic depth skips, in training mode only.
+        Draws what stochastic depth skips, in training mode only; None = nothing.
 
     Returns
     -------
     Outcome
     """
     values_BK = inputs.x_BG.gather(1, visible.positions_BK)
+    kept = None if generator is None else draw_kept_rows(config, len(inputs), generator)
     with autocast(inputs.x_BG.device, precision):
-        output = network(visible.positions_BK, values_BK, visible.is_real_BK, generator)
+        output = network(visible.positions_BK, values_BK, visible.is_real_BK, kept)
     output = output.float()
     activation = ACTIVATIONS[config.activation]
     expression_BG = activation.expression(output.logits_BG, inputs, config.library_size_counts)

@@ -213,7 +213,7 @@ def write_held_out(path: Path, *, study: str = "omega", measured_from: int = 5, 
 def line(tiny_corpus, tmp_path_factory: pytest.TempPathFactory) -> Line:
     from txfm.config import config_from_mapping
     from txfm.hardware import choose_hardware
-    from txfm.train import TrainingRun, train
+    from txfm.training.run import TrainingRun, train
 
     folder = tmp_path_factory.mktemp("evaluation")
     fields = {"width": 16, "n_heads": 1, "n_blocks": 1, "max_genes": 40, "n_visible_genes": 20, "samples_seen": 320}

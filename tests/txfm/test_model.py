@@ -8,12 +8,15 @@ from torch.nn import functional
 
 from txfm.activations import ACTIVATIONS
 from txfm.config import PRESETS, ModelConfig, config_from_json, config_from_mapping
-from txfm.describe import describe, parameters_by_part
+from txfm.cost import parameters_by_part
+from txfm.describe import describe
 from txfm.errors import InputError
+from txfm.hardware import Hardware
 from txfm.masking import seeded_generator
-from txfm.model import TxFM, attention
+from txfm.model import TxFM, attention, draw_kept_rows
 
 CPU = torch.device("cpu")
+ON_CPU = Hardware(device=CPU, precision="float32", threads=1)
 
 
 def small_network(n_genes: int = 40, **overrides: object) -> TxFM:
@@ -45,7 +48,9 @@ def test_presets_have_the_published_parameter_counts(preset: str, millions: floa
 def test_parts_add_up_to_the_total_and_are_described() -> None:
     parts = parameters_by_part(PRESETS["nano"], 1000)
     assert sum(count for part, count in parts.items() if part != "total") == parts["total"]
-    assert f"{parts['total']:,}" in describe("nano", PRESETS["nano"], 44_349)  # the preset caps its vocabulary at 1,000
+    assert f"{parts['total']:,}" in describe(
+        "nano", PRESETS["nano"], 44_349, ON_CPU
+    )  # the preset caps its vocabulary at 1,000
 
 
 def test_linear_decoder_is_one_layer() -> None:
@@ -128,17 +133,20 @@ def test_explicit_bf16_attention_agrees_with_flash_attention(padded: bool) -> No
 
 @torch.no_grad()
 def test_stochastic_depth_skips_half_of_the_samples_and_doubles_the_others() -> None:
-    block = small_network(stochastic_depth=0.5).blocks[-1].train()
+    network = small_network(stochastic_depth=0.5)
+    kept = draw_kept_rows(network.config, 8, seeded_generator(CPU, 0))
+    assert kept[0] is None
+    block = network.blocks[-1].train()
     block.mlp_out.weight.zero_()  # only the attention branch acts
     tokens_BTD = small_network().tokens(*some_input(n_samples=8))
     cls_B1D = tokens_BTD[:, :1]
     branch_B1D = block.eval()(tokens_BTD, None, 1, None) - cls_B1D
-    change_B1D = block.train()(tokens_BTD, None, 1, seeded_generator(CPU, 0)) - cls_B1D
+    change_B1D = block.train()(tokens_BTD, None, 1, kept[-1]) - cls_B1D
     skipped = change_B1D.abs().amax(dim=(1, 2)) == 0
     assert int(skipped.sum()) == 4
     torch.testing.assert_close(change_B1D[~skipped], 2 * branch_B1D[~skipped])
-    again_B1D = block(tokens_BTD, None, 1, seeded_generator(CPU, 0)) - cls_B1D
-    assert torch.equal(change_B1D, again_B1D)
+    again = draw_kept_rows(network.config, 8, seeded_generator(CPU, 0))
+    assert torch.equal(kept[-1].attention, again[-1].attention)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from txfm.masking import choose_visible, sample_keys, seeded_generator
 from txfm.model import TxFM
 from txfm.objective import LEAST_MEAN, LOSSES, Outcome, batch_loss, masked_task
 from txfm.statistics import mask_log_weights, mean_expression
-from txfm.train import new_network
+from txfm.training.weights import new_network
 
 CPU = torch.device("cpu")
 

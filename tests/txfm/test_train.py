@@ -1,7 +1,8 @@
 """Training end to end on the tiny corpus: files, resuming, refusals."""
 
 import json
-import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,17 +17,17 @@ import torch
 from safetensors.torch import load_file
 
 import txfm
-import txfm.train
 from txfm.__main__ import main
-from txfm.checkpoint import checkpoint_folders
 from txfm.config import config_from_mapping
 from txfm.corpus import open_corpus
 from txfm.errors import InputError
 from txfm.hardware import Hardware, choose_hardware
 from txfm.model import TxFM
-from txfm.schedule import one_cycle_lr
 from txfm.statistics import mean_expression
-from txfm.train import TrainingRun, train
+from txfm.training.checkpoint import Checkpoints, checkpoint_folders
+from txfm.training.run import TrainingRun, train
+from txfm.training.schedule import one_cycle_lr
+from txfm.training.step import TrainingStep
 from txfm.validation import BATCH_SAMPLES, SEED, Validation
 
 TINY_MODEL = {
@@ -68,14 +69,14 @@ def trained(tiny_corpus: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    original = txfm.train._Loop._step
+    original = TrainingStep.__call__
 
-    def step_or_stop(self: Any, batch: Any, number: int) -> tuple[float, float]:
+    def step_or_stop(self: TrainingStep, batch: Any, number: int, *others: Any) -> tuple[torch.Tensor, torch.Tensor]:
         if number == step:
             raise KeyboardInterrupt
-        return original(self, batch, number)
+        return original(self, batch, number, *others)
 
-    monkeypatch.setattr(txfm.train._Loop, "_step", step_or_stop)
+    monkeypatch.setattr(TrainingStep, "__call__", step_or_stop)
 
 
 def test_a_finished_run_leaves_weights_card_and_metrics(trained: Path) -> None:
@@ -166,31 +167,45 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
         with pytest.raises(KeyboardInterrupt):
             train(run, ONE_THREAD)
     assert not run.out.exists()
-    assert len(checkpoint_folders(run.checkpoints)) == (1 if step >= 4 else 0)
+    assert len(checkpoint_folders(run.checkpoints)) == min(step // 4, 2)
     train(run, ONE_THREAD)
     assert_same_model(trained / "model", run.out)
 
 
-def test_a_killed_process_resumes_to_the_same_bits(tiny_corpus: Any, tmp_path: Path) -> None:
-    model = json.dumps(TINY_MODEL | {"samples_seen": 6000, "validate_every_steps": 200, "log_every_steps": 7})
-
-    def command(folder: Path) -> list[str]:
-        paths = ["--corpus", str(tiny_corpus.folder), "--out", str(folder / "m"), "--checkpoints", str(folder / "c")]
-        options = ["--threads", "1", "--checkpoint-every-steps", "10"]
-        return [sys.executable, "-m", "txfm", "train", "--variant", "tiny", "--model", model, *paths, *options]
-
-    killed = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(checkpoint_folders(tmp_path / "killed" / "c")) == 0:
-        assert killed.poll() is None, "the run ended before its first checkpoint"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "m").exists()
-    for name in ("killed", "whole"):
-        subprocess.run(command(tmp_path / name), stdout=subprocess.DEVNULL, check=True)
-    assert_same_model(tmp_path / "whole" / "m", tmp_path / "killed" / "m")
+def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tiny_corpus: Any, tmp_path: Path) -> None:
+    """With a checkpoint a step, most moments are within the writing of one."""
+    model = TINY_MODEL | {"samples_seen": 1500, "validate_every_steps": 60, "log_every_steps": 7}
+    killed = replace(tiny_run(tiny_corpus, tmp_path / "killed", **model), checkpoint_every_steps=1)
+    paths = ["--corpus", str(tiny_corpus.folder), "--out", str(killed.out), "--checkpoints", str(killed.checkpoints)]
+    options = [
+        "--variant",
+        "tiny",
+        "--model",
+        json.dumps(model),
+        "--precision",
+        "float32",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    command = [sys.executable, "-m", "txfm", "train", *paths, *options, "--checkpoint-every-steps", "1"]
+    random = np.random.default_rng()
+    for least in (3, 40):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not any(int(folder.name[5:]) >= least for folder in checkpoint_folders(killed.checkpoints)):
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.1))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert not killed.out.exists()
+    train(killed, ONE_THREAD)
+    whole = replace(killed, out=tmp_path / "whole", checkpoints=tmp_path / "saved")
+    train(whole, ONE_THREAD)
+    assert_same_model(whole.out, killed.out)
 
 
 def test_no_file_of_a_run_is_a_pickle(tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +226,65 @@ def test_checkpoints_of_another_configuration_are_refused(
     other = replace(run, config=replace(run.config, max_lr=1e-4))
     with pytest.raises(InputError, match=r"config\.max_lr=0\.0001[\s\S]*config\.max_lr=0\.003[\s\S]*delete the folder"):
         train(other, ONE_THREAD)
+
+
+def test_a_checkpoint_that_is_damaged_is_named_with_the_one_before_it(
+    tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Path
+) -> None:
+    run = tiny_run(tiny_corpus, tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, ONE_THREAD)
+    newest = checkpoint_folders(run.checkpoints)[-1]
+    weights = (newest / "state.safetensors").read_bytes()
+    (newest / "state.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(InputError, match=r"step-000000008[\s\S]*goes on from step-000000004"):
+        train(run, ONE_THREAD)
+    shutil.rmtree(newest)
+    half_written = run.checkpoints / ".step-000000012.99.tmp"  # a kill while it was written
+    half_written.mkdir()
+    (half_written / "state.safetensors").write_bytes(weights[:100])
+    train(run, ONE_THREAD)
+    assert_same_model(trained / "model", run.out)
+    assert list(run.checkpoints.iterdir()) == []
+
+
+def test_two_trainings_never_share_a_folder_of_checkpoints(tiny_corpus: Any, tmp_path: Path) -> None:
+    run = tiny_run(tiny_corpus, tmp_path)
+    with Checkpoints(run.checkpoints, {}, 4).locked(), pytest.raises(InputError, match="Another training runs"):
+        train(run, ONE_THREAD)
+
+
+def test_the_same_curve_comes_out_however_many_samples_pass_at_once(tiny_corpus: Any, tmp_path: Path) -> None:
+    for size in (None, 5):
+        run = tiny_run(tiny_corpus, tmp_path / str(size), stochastic_depth=0.0)
+        train(replace(run, micro_batch=size), ONE_THREAD)
+    whole, parts = metrics(tmp_path / "None" / "model"), metrics(tmp_path / "5" / "model")
+    assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in whole], rel=1e-5)
+
+
+def test_overfitting_one_batch_passes_for_a_sound_model_and_writes_nothing(
+    tiny_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--corpus", str(tiny_corpus.folder), "--variant", "tiny", "--device", "cpu", "--precision", "float32"]
+    model = ["--model", json.dumps(TINY_MODEL)]
+    assert main(["train", *options, *model, "--overfit-batch", "150"]) == 0
+    assert re.search(r"passed: \d\.\d% of the deviance at the start is left", capsys.readouterr().out)
+    frozen = ["--model", json.dumps(TINY_MODEL | {"max_lr": 1e-9})]
+    with pytest.raises(SystemExit) as failed:
+        main(["train", *options, *frozen, "--overfit-batch", "20"])
+    assert failed.value.code == 1
+    assert "failed: 100.0% of the deviance" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_cannot_be_used_are_refused(tiny_corpus: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--corpus", str(tiny_corpus.folder), "--variant", "tiny", "--model", json.dumps(TINY_MODEL)]
+    for option, value in (("--batch-size", "many"), ("--ranks", "0"), ("--peak-tflops", "-1"), ("--threads", "0")):
+        assert main(["train", *options, "--out", "m", "--checkpoints", "c", option, value]) == 2
+        assert f"{option} cannot be used" in capsys.readouterr().err
 
 
 def test_a_finished_model_is_never_overwritten(trained: Path, tiny_corpus: Any) -> None:

@@ -27,6 +27,8 @@ METRICS: Mapping[str, tuple[str, str]] = {
 # Part of final_metrics -> what its numbers were measured on
 HEADINGS = {
     "validation": "on held-out batches of the training studies, at the end of training",
+    "pretrained": "on the same batches, before fine-tuning",
+    "from_scratch": "on the same batches, after the same training from scratch",
     "fit": "on the training samples",
 }
 NOT_A_METRIC = frozenset({"kind", "step", "samples_seen"})

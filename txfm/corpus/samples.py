@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from txfm.corpus.store import StoreReader
+from txfm.corpus.store import Store
 from txfm.errors import InputError
 
 
-def read_samples(readers: Sequence[StoreReader], columns: Sequence[str] | None) -> pl.DataFrame:
+def read_samples(readers: Sequence[Store], columns: Sequence[str] | None) -> pl.DataFrame:
     """`obs` of all stores, one after another.
 
     Parameters
     ----------
-    readers : sequence of StoreReader
+    readers : sequence of Store
     columns : sequence of str, optional
         None = `sample_id`, every column, `split`.
 
@@ -37,7 +37,7 @@ def read_samples(readers: Sequence[StoreReader], columns: Sequence[str] | None) 
     return pl.concat(frames, how="vertical_relaxed") if frames else pl.DataFrame(schema=wanted)
 
 
-def _frame(reader: StoreReader, wanted: list[str]) -> pl.DataFrame:
+def _frame(reader: Store, wanted: list[str]) -> pl.DataFrame:
     own = set(reader.obs_names)
     series = []
     for name in wanted:

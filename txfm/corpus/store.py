@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import anndata
 import numpy as np
@@ -22,6 +22,34 @@ from txfm.errors import InputError
 
 # What a store and its entry in the manifest both say
 IDENTITY = ("digest", "study", "recipe", "split", "assay", "n_samples", "nnz")
+
+
+class Store(Protocol):
+    """What a `Corpus` asks of a store: `StoreReader`, or `InMemoryStore`."""
+
+    entry: StoreEntry
+
+    @property
+    def indptr(self) -> np.ndarray:
+        """Row pointers, int64 (n_samples + 1,)."""
+
+    @property
+    def var(self) -> pd.DataFrame:
+        """The gene axis, with `n_detected`."""
+
+    @property
+    def sample_ids(self) -> np.ndarray:
+        """Sample ids in row order."""
+
+    @property
+    def obs_names(self) -> list[str]:
+        """Names of the samples' columns."""
+
+    def obs_columns(self, *names: str) -> dict[str, Any]:
+        """Some columns of the samples."""
+
+    def read_rows(self, start: int, stop: int, genes: GeneMap, *, drops: bool = True) -> CsrRows:
+        """A contiguous block of rows over the vocabulary."""
 
 
 class StoreReader:

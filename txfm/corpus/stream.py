@@ -20,7 +20,7 @@ from txfm.corpus.order import StoreOrder, batch_bounds, cut_into_blocks, label_s
 from txfm.corpus.plan import BatchPlan, EpochPlan
 from txfm.corpus.rows import CsrRows, gather
 from txfm.corpus.samples import read_samples
-from txfm.corpus.store import StoreReader
+from txfm.corpus.store import Store
 from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.vocabulary import Vocabulary
@@ -82,7 +82,7 @@ class Corpus:
     def __init__(
         self,
         variant: Variant,
-        readers: Sequence[StoreReader],
+        readers: Sequence[Store],
         vocabulary: Vocabulary,
         measured: np.ndarray,
         *,

@@ -8,12 +8,13 @@ import scipy.sparse as sp
 
 from txfm.embedder import Embedder
 from txfm.embedding.copies import find_copies
-from txfm.embedding.gene_match import DEFAULT_MIN_SHARE, match_genes
+from txfm.embedding.gene_match import DEFAULT_MIN_SHARE, GeneMatch, match_genes
 from txfm.embedding.inputs.samples import Samples
 from txfm.embedding.masks import MaskedEncoder
 from txfm.embedding.options import EmbeddingOptions
 from txfm.embedding.tally import Tally
 from txfm.errors import InputError
+from txfm.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,7 @@ class EmbeddingRun:
     Raises
     ------
     InputError
-        The first values are not raw counts (judged before the names: who passes other values shall learn that first),
-        or too few genes are known.
+        See `match_input`.
     """
 
     def __init__(
@@ -68,13 +68,8 @@ class EmbeddingRun:
     ) -> None:
         reading = reading or ReadingOptions()
         self._samples, self._reading = samples, reading
-        next(samples.counts(allow_fractional=reading.allow_fractional))
-        match = match_genes(samples.var, embedder.vocabulary, reading.gene_column, reading.min_matched_share)
-        copies = find_copies(
-            match.names, match.positions >= 0, samples.counts(allow_fractional=reading.allow_fractional)
-        )
-        self.match = match.without_copies(copies)
-        self._encoder = MaskedEncoder(embedder, match.measured, options or EmbeddingOptions())
+        self.match = match_input(samples, embedder.vocabulary, reading)
+        self._encoder = MaskedEncoder(embedder, self.match.measured, options or EmbeddingOptions())
         self.n_samples, self.width = samples.n_samples, embedder.n_dimensions
         self.tally = Tally(self.match)
 
@@ -96,6 +91,21 @@ class EmbeddingRun:
             n_read += rows.shape[0]
             yield self._encoder.encode(counts)
         assert n_read == self.n_samples, f"{n_read} of {self.n_samples} rows were read"
+
+
+def match_input(samples: Samples, vocabulary: Vocabulary, reading: ReadingOptions) -> GeneMatch:
+    """Match an input's genes; columns that repeat another one are not used.
+
+    Raises
+    ------
+    InputError
+        The first values are not raw counts (judged before the names: who passes other values shall learn that first),
+        or too few genes are known.
+    """
+    next(samples.counts(allow_fractional=reading.allow_fractional))
+    match = match_genes(samples.var, vocabulary, reading.gene_column, reading.min_matched_share)
+    copies = find_copies(match.names, match.positions >= 0, samples.counts(allow_fractional=reading.allow_fractional))
+    return match.without_copies(copies)
 
 
 def in_vocabulary(rows: sp.csr_matrix, positions: np.ndarray, n_genes: int) -> sp.csr_matrix:

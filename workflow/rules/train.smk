@@ -25,9 +25,13 @@ rule train:
         folder=subpath(output.weights, parent=True),
         # Not an output: Snakemake would delete it before it lets an interrupted training go on.
         checkpoints="results/{name}/checkpoints/{variant}.{model}.s{seed}",
+        tensorboard="results/{name}/tensorboard/{variant}.{model}.s{seed}",
+        # One process a GPU, all of one machine; several machines: docs/training.md.
+        ranks=lambda wildcards, resources: max(1, resources.gpu),
     shell:
         "python -m txfm train --corpus {params.corpus:q} --variant {wildcards.variant} --model {params.model:q}"
-        " --seed {wildcards.seed} --out {params.folder:q} --checkpoints {params.checkpoints:q} --threads {threads} > {log:q} 2>&1"
+        " --seed {wildcards.seed} --out {params.folder:q} --checkpoints {params.checkpoints:q} --ranks {params.ranks}"
+        " --tensorboard {params.tensorboard:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule embed_corpus:

@@ -1,0 +1,223 @@
+"""Fine-tuning on a file and on a corpus: what is held out, what is refused, what is written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import txfm
+from txfm.__main__ import main
+from txfm.artifact.provenance import studies_seen
+from txfm.config import config_from_mapping
+from txfm.errors import InputError
+from txfm.evaluation.held_out import refuse_leakage
+from txfm.finetuning.held_out_batches import held_out_batches
+from txfm.finetuning.run import finetuning_config
+from txfm.hardware import Hardware
+from txfm.training.run import TrainingRun, train
+from txfm.training.step import TrainingStep
+
+MODEL = {
+    "preset": "nano",
+    "width": 16,
+    "n_visible_genes": 12,
+    "steps": 60,
+    "batch_size_samples": 16,
+    "log_every_steps": 4,
+    "validate_every_steps": 20,
+}
+QUICK = ["--device", "cpu", "--precision", "float32", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def model(write_corpus: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that was trained on the studies alpha and gamma."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    corpus = write_corpus(folder / "corpus", studies=("alpha", "gamma"))
+    run = TrainingRun(
+        corpus=corpus.folder,
+        variant="tiny",
+        config=config_from_mapping(MODEL),
+        seed=3,
+        out=folder / "model",
+        checkpoints=folder / "saved",
+    )
+    train(run, Hardware(device=torch.device("cpu"), precision="float32", threads=1))
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def cells(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 samples of a new study in four batches: 30 genes of the model, five others, and a sample without counts."""
+    genes = [*txfm.load(model).vocabulary.ensembl_ids[5:35], *(f"ENSG9999900000{i}" for i in range(5))]
+    rng = np.random.default_rng(1)
+    rates = np.r_[rng.gamma(1.0, 8.0, 30), np.ones(5)] * np.where(rng.random((90, 35)) < 0.3, 3.0, 1.0)
+    counts = rng.poisson(rates).astype(np.float32)
+    counts[7] = 0
+    obs = pd.DataFrame({"plate": np.repeat(["p1", "p2", "p3", "p4"], [40, 30, 12, 8])})
+    obs.index = [f"cell{i}" for i in range(90)]
+    path = tmp_path_factory.mktemp("cells") / "plates.h5ad"
+    anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=genes)).write_h5ad(path)
+    return path
+
+
+def finetune(model: Path, data: Path, out: Path, *options: str, steps: int = 24) -> int:
+    changes = json.dumps({"steps": steps, "validate_every_steps": 8, "log_every_steps": 1})
+    return main(["finetune", str(model), "--data", str(data), "--out", str(out), "--set", changes, *QUICK, *options])
+
+
+@pytest.fixture(scope="module")
+def tuned(model: Path, cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tuned") / "model"
+    assert finetune(model, cells, out, "--batch-column", "plate") == 0
+    return out
+
+
+def test_the_new_model_keeps_the_vocabulary_and_says_where_it_comes_from(tuned: Path, model: Path) -> None:
+    new, old = txfm.load(tuned), txfm.load(model)
+    assert new.vocabulary.ensembl_ids == old.vocabulary.ensembl_ids
+    card = new.card
+    assert list(card["training_studies"]) == ["plates"]
+    assert card["training_studies"]["plates"]["n_samples"] == 77  # 90 without p3 and the empty sample
+    assert card["parent"]["training_studies"] == ["alpha", "gamma"]
+    assert card["parent"]["weights_sha256"] == old.card["files"]["model.safetensors"]["sha256"]
+    assert (card["steps"], card["seed"]) == (24, 0)
+    page = (tuned / "README.md").read_text()
+    assert "Fine-tuned from" in page
+    assert "before fine-tuning" in page
+    assert "after the same training from scratch" in page
+    assert not tuned.with_name("model.checkpoints").exists()
+
+
+def test_genes_that_the_data_lack_learn_nothing_and_the_others_do(tuned: Path, model: Path) -> None:
+    old, new = (load_file(folder / "model.safetensors") for folder in (model, tuned))
+    changed = (old["decoder_out.bias"] != new["decoder_out.bias"]).numpy()
+    measured = np.zeros(len(changed), dtype=bool)
+    measured[5:35] = True
+    assert changed[measured].all()
+    assert not changed[~measured].any()  # biases have no weight decay
+
+
+def test_the_report_compares_with_the_start_and_with_a_training_from_scratch(tuned: Path, model: Path) -> None:
+    report = json.loads((tuned / "finetune.json").read_text())
+    scores, curves = report["scores"], report["curves"]
+    assert set(scores) == {"pretrained", "finetuned", "from_scratch"}
+    assert (
+        [line["step"] for line in curves["finetuned"]]
+        == [line["step"] for line in curves["from_scratch"]]
+        == [0, 8, 16, 24]
+    )
+    assert curves["finetuned"][0]["loss"] == scores["pretrained"]["loss"] != curves["from_scratch"][0]["loss"]
+    assert {line["n_samples"] for line in (*curves["finetuned"], *curves["from_scratch"])} == {12}
+    assert report["data"]["held_out_batches"] == ["p3"]
+    assert report["data"]["n_genes_not_in_model"] == {"plates": 5}
+    assert report["data"]["n_samples_without_counts"] == 1
+    assert report["parent"]["name"] == str(model)
+    assert scores["finetuned"]["loss"] < scores["pretrained"]["loss"]
+
+
+def test_evaluation_knows_what_the_new_model_and_its_parent_have_seen(tuned: Path) -> None:
+    card = txfm.load(tuned).card
+    assert studies_seen(card) == {"alpha", "gamma", "plates"}
+    variant = type("Manifest", (), {"name": "plates", "studies": (), "digest": card["variant"]["digest"]})()
+    for study in ("plates", "alpha"):
+        with pytest.raises(InputError, match=f"trained on {study}"):
+            refuse_leakage(study, tuned, card, variant)
+
+
+def test_the_table_is_printed_and_a_killed_run_goes_on_without_training_from_scratch_again(
+    model: Path, cells: Path, tmp_path: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    n_steps, original = 0, TrainingStep.__call__
+
+    def counted(self: TrainingStep, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 24 + 11:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", counted)
+    options = ("--batch-column", "plate", "--checkpoint-every-steps", "5")
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, cells, tmp_path / "model", *options)
+    assert finetune(model, cells, tmp_path / "model", *options) == 0
+    assert n_steps == 24 + 11 + 14
+    output = capsys.readouterr().out
+    assert "the training from scratch has ended before" in output
+    assert "resuming at step 10" in output
+    assert "explained deviance" in output[output.index("held-out batches") :]
+    reports = [json.loads((folder / "finetune.json").read_text()) for folder in (tuned, tmp_path / "model")]
+    assert reports[0]["curves"] == reports[1]["curves"]
+
+
+def test_a_variant_of_a_corpus_is_a_target_too(
+    model: Path, write_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(tmp_path / "other", studies=("beta",))
+    options = ("--variant", "tiny", "--no-from-scratch")
+    assert finetune(model, corpus.folder, tmp_path / "out", *options, steps=8) == 0
+    report = json.loads((tmp_path / "out" / "finetune.json").read_text())
+    assert set(report["scores"]) == {"pretrained", "finetuned"}
+    assert report["curves"]["from_scratch"] is None
+    assert report["data"]["variant"] == "tiny"
+    assert txfm.load(tmp_path / "out").card["training_studies"]["beta"]["n_samples"] == 50
+    seen = write_corpus(tmp_path / "seen", studies=("alpha", "beta"))
+    (seen.folder / "corpus.json").write_text(
+        json.dumps({"format": "diverserna-corpus", "format_version": "0.1", "name": "x", "digest": "another build"})
+    )
+    assert finetune(model, seen.folder, tmp_path / "no", *options) == 2
+    assert "trained on study alpha" in capsys.readouterr().err
+
+
+def test_what_cannot_be_fine_tuned_on_is_refused_with_advice(
+    model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusals = {
+        (): "--batch-column with one of plate",
+        ("--batch-column", "plates"): "no column 'plates'",
+        ("--batch-column", "plate", "--study", "alpha"): "The model was trained on study alpha",
+        ("--batch-column", "plate", "--validation-share", "2"): "between 0 and 1",
+        ("--batch-column", "plate", "--set", '{"width": 8}'): "cannot change",
+        ("--batch-column", "plate", "--set", "{"): "not valid JSON",
+    }
+    for options, message in refusals.items():
+        assert finetune(model, cells, tmp_path / "out", *options) == 2
+        assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_validation_every_sample_is_trained_on(model: Path, cells: Path, tmp_path: Path) -> None:
+    assert finetune(model, cells, tmp_path / "out", "--validation", "none", "--study", "alpha", steps=4) == 0
+    card = txfm.load(tmp_path / "out").card
+    assert card["training_studies"]["alpha"]["n_samples"] == 89
+    assert card["final_metrics"]["validation"] is None
+    assert json.loads((tmp_path / "out" / "finetune.json").read_text())["scores"] == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whole_batches_near_the_wanted_share_are_held_out(seed: int) -> None:
+    batches = np.random.default_rng(seed).integers(0, 40, 2000)
+    held = held_out_batches(pd.DataFrame({"batch": batches}), "batch", 0.1, seed)
+    assert set(batches[held]).isdisjoint(batches[~held])
+    assert 0.1 <= held.mean() <= 0.15
+    two = held_out_batches(pd.DataFrame({"batch": ["a"] * 70 + ["b"] * 30}), "batch", 0.1, seed)
+    assert two.tolist() == [False] * 70 + [True] * 30
+    with pytest.raises(InputError, match="one batch"):
+        held_out_batches(pd.DataFrame({"batch": ["a"] * 7}), "batch", 0.1, seed)
+    with pytest.raises(InputError, match="2 of 7"):
+        held_out_batches(pd.DataFrame({"batch": ["a", None] * 2 + ["b"] * 3}), "batch", 0.1, seed)
+
+
+def test_the_budget_is_ten_epochs_unless_one_is_given() -> None:
+    config = config_from_mapping(MODEL)
+    assert (finetuning_config(config, {}).epochs, finetuning_config(config, {}).steps) == (10, None)
+    assert finetuning_config(config, {"samples_seen": 5}).samples_seen == 5
+    with pytest.raises(InputError, match="did you mean 'max_lr'"):
+        finetuning_config(config, {"max_lrr": 1})

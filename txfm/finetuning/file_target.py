@@ -1,0 +1,105 @@
+"""Fine-tuning on a file of raw counts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from txfm.corpus import Corpus
+from txfm.corpus.in_memory import InMemoryCorpus
+from txfm.corpus.variant import StoreEntry
+from txfm.embedding.gene_match import GeneMatch
+from txfm.embedding.gene_names import KnownGenes
+from txfm.embedding.inputs.opening import open_samples
+from txfm.embedding.inputs.samples import Samples
+from txfm.embedding.run import ReadingOptions, in_vocabulary, match_input
+from txfm.finetuning.held_out_batches import held_out_batches
+from txfm.finetuning.target import TargetOptions, refuse_seen
+from txfm.pretrained import PretrainedModel
+from txfm.validation import BATCH_SAMPLES, SEED
+
+
+class FileTarget:
+    """A file of raw counts, in memory; whole batches of it are held out.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, its values are not raw counts, too few genes are known, nothing names batches, or the
+        model may have been trained on some of it.
+    """
+
+    def __init__(self, model: PretrainedModel, path: Path, options: TargetOptions) -> None:
+        self._path, self._options = path, options
+        vocabulary = model.vocabulary
+        with open_samples(path, known=KnownGenes(vocabulary), counts=options.counts, genome=options.genome) as table:
+            self.match = match_input(table, vocabulary, options.reading)
+            counts = _read(table, self.match, options.reading)
+            obs = table.read_obs()
+        is_empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+        self._n_empty = int(is_empty.sum())
+        counts, obs = counts[~is_empty], obs[~is_empty]
+        study = options.study or _only(obs, "study") or path.name.split(".")[0]
+        if options.validates:
+            refuse_seen(study, model)
+            is_validation = held_out_batches(obs, options.batch_column, options.validation_share, SEED)
+            self._held_out = sorted(set(obs.loc[is_validation, options.batch_column].astype(str)))
+        else:
+            is_validation, self._held_out = np.zeros(len(obs), dtype=bool), []
+        about = StoreEntry(
+            path=path.name,
+            study=study,
+            recipe="as given",
+            split="",
+            assay=_only(obs, "assay") or "not stated",
+            simulated="simulated" in obs and bool(obs["simulated"].astype(bool).any()),
+            n_samples=0,
+            nnz=0,
+            digest="",
+        )
+        self._corpus = InMemoryCorpus(
+            counts, obs.index.astype(str).to_numpy(dtype=object), is_validation, self.match.measured, vocabulary, about
+        )
+        self._n_validation = int(is_validation.sum())
+
+    @property
+    def title(self) -> str:
+        """The file's name."""
+        return self._path.name
+
+    def training(self, *, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> Corpus:
+        """See `Samples`."""
+        return self._corpus.open("train", batch_size=batch_size, seed=seed, rank=rank, world=world)
+
+    def validation(self) -> Corpus | None:
+        """See `Samples`."""
+        return self._corpus.open("validation", batch_size=BATCH_SAMPLES, seed=SEED) if self._options.validates else None
+
+    def facts(self) -> dict[str, Any]:
+        """See `Target`."""
+        study, measured = self._corpus.variant.studies[0], int(self.match.measured.sum())
+        return {
+            "file": self._path.name,
+            "content_digest": self._corpus.variant.digest,
+            "batch_column": self._options.batch_column if self._options.validates else None,
+            "held_out_batches": self._held_out,
+            "n_validation_samples": self._n_validation,
+            "n_samples_without_counts": self._n_empty,
+            "n_genes_of_model_measured": {study: measured},
+            "n_genes_not_in_model": {study: int((self.match.positions < 0).sum())},
+        }
+
+
+def _read(table: Samples, match: GeneMatch, reading: ReadingOptions) -> sp.csr_matrix:
+    blocks = table.counts(allow_fractional=reading.allow_fractional, chunk_rows=reading.chunk_rows)
+    return sp.vstack([in_vocabulary(rows, match.positions, len(match.measured)) for rows in blocks], format="csr")
+
+
+def _only(obs: pd.DataFrame, column: str) -> str | None:
+    """The only value of a column that may not be there."""
+    if column not in obs.columns:
+        return None
+    values = obs[column].astype(str).unique()
+    return str(values[0]) if len(values) == 1 and values[0] else None

@@ -1,0 +1,204 @@
+"""Fine-tuning a model (sec. A.1.1): the same objective and setup on other samples, started from its weights."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from txfm.artifact import parent_of
+from txfm.config import BUDGETS, ModelConfig, with_overrides
+from txfm.errors import InputError
+from txfm.files import write_json
+from txfm.finetuning.comparison import Comparison
+from txfm.finetuning.target import Target
+from txfm.hardware import Hardware
+from txfm.model import TxFM
+from txfm.pretrained import PretrainedModel, TrainingRecord, save_model
+from txfm.statistics import MeanExpression
+from txfm.training.fit import FitSettings, Fitted, fitted
+from txfm.training.ranks import Ranks
+from txfm.training.run import refuse_finished
+
+REPORT, SCRATCH = "finetune.json", "from_scratch.json"
+# What the weights and the vocabulary fix. The rest decides how training goes on.
+FIXED_FIELDS = (
+    "width n_heads n_blocks mlp_ratio layer_scale_init n_decoder_blocks max_genes library_size_counts preprocessing "
+    "activation loss"
+).split()
+DEFAULT_BUDGET = {"epochs": 10}  # the paper does not give one
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuningRun:
+    """What to go on with, and where to.
+
+    Attributes
+    ----------
+    model : PretrainedModel
+    name : str
+        Of the model, for the record.
+    settings : FitSettings
+        Its configuration is `finetuning_config`'s.
+    out : Path
+        Folder of the new model.
+    compares : bool
+        Whether a training from scratch is done beside it, with the same samples, budget and seed.
+    """
+
+    model: PretrainedModel
+    name: str
+    settings: FitSettings
+    out: Path
+    compares: bool = True
+
+
+def finetuning_config(config: ModelConfig, changes: dict[str, Any]) -> ModelConfig:
+    """The model's own configuration with another budget, and with what else may change.
+
+    Raises
+    ------
+    InputError
+        A field is fixed by the weights, unknown or out of range.
+    """
+    fixed = [name for name in changes if name in FIXED_FIELDS]
+    if fixed:
+        raise InputError(
+            f"The model's {' and '.join(fixed)} cannot change: its weights were trained with it",
+            expected="fields of training, such as epochs, batch_size_samples, max_lr",
+            found=json.dumps({name: changes[name] for name in fixed}),
+        )
+    budget = {} if any(name in changes for name in BUDGETS) else DEFAULT_BUDGET
+    return with_overrides(config, budget | changes)
+
+
+def finetune(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Ranks) -> None:
+    """Train from scratch if wanted, fine-tune, and write the model with finetune.json; both go on after a kill.
+
+    Parameters
+    ----------
+    run : FinetuningRun
+    target : Target
+        Samples over the model's vocabulary.
+    hardware : Hardware
+    ranks : Ranks
+        Every rank calls this function.
+
+    Raises
+    ------
+    InputError
+        The model exists already, or as for `fitted`.
+    StoppedError
+        A signal asked to stop.
+    """
+    ranks.from_main(lambda: refuse_finished(run.out))
+    settings, folder = run.settings, run.settings.checkpoints
+    scratch = _from_scratch(run, target, hardware, ranks) if run.compares else None
+    parent = parent_of(run.name, run.model.card)
+    weights = run.model.network.state_dict()
+    tuned = replace(
+        settings,
+        checkpoints=folder / "finetuned",
+        started_from=_identity_of(run),
+        tensorboard=_below(settings, "finetuned"),
+    )
+
+    def start(_: MeanExpression) -> TxFM:
+        network = TxFM(settings.config, len(run.model.vocabulary))
+        network.load_state_dict(weights)
+        return network.to(hardware.device)
+
+    print(f"fine-tuning {run.name}", flush=True)
+    with fitted(target, tuned, hardware, ranks, start) as end:
+        if ranks.is_main:
+            comparison = Comparison.of(read_lines(end.metrics), scratch)
+            report = {
+                "parent": parent,
+                "data": target.facts(),
+                "config": settings.config.as_mapping(),
+                "seed": settings.seed,
+                "steps": end.steps,
+                "samples_seen": end.samples_seen,
+                **comparison.as_mapping(),
+            }
+            _save(run, end, parent, comparison, report, hardware)
+            print(comparison, flush=True)
+    if ranks.is_main:
+        _clear(folder)
+    print(f"wrote {run.out}", flush=True)
+
+
+def _from_scratch(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Ranks) -> list[dict[str, Any]]:
+    """Lines of metrics of a training that knows nothing; from its file if it had ended before."""
+    settings, folder = run.settings, run.settings.checkpoints
+    known = ranks.from_main(lambda: _known_scratch(run))
+    if known is not None:
+        print("the training from scratch has ended before", flush=True)
+        return known
+    print("training from scratch, to compare with", flush=True)
+    alone = replace(settings, checkpoints=folder / "from_scratch", tensorboard=_below(settings, "from_scratch"))
+    lines: list[dict[str, Any]] = []
+    with fitted(target, alone, hardware, ranks) as end:
+        if ranks.is_main:
+            lines = read_lines(end.metrics)
+            write_json(folder / SCRATCH, {"of": _fingerprint(run), "lines": lines})
+    return lines
+
+
+def _known_scratch(run: FinetuningRun) -> list[dict[str, Any]] | None:
+    """The result of a training from scratch with the same settings, if this folder has one."""
+    path = run.settings.checkpoints / SCRATCH
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text())
+    return content["lines"] if content["of"] == _fingerprint(run) else None
+
+
+def _fingerprint(run: FinetuningRun) -> dict[str, Any]:
+    return {"config": run.settings.config.as_mapping(), "seed": run.settings.seed, "out": str(run.out)}
+
+
+def _identity_of(run: FinetuningRun) -> str:
+    """The parent's weights by their sum; by its name for a model of format 0.1, which has none."""
+    return str(parent_of(run.name, run.model.card)["weights_sha256"] or run.name)
+
+
+def _below(settings: FitSettings, name: str) -> Path | None:
+    return None if settings.tensorboard is None else settings.tensorboard / name
+
+
+def _save(
+    run: FinetuningRun,
+    end: Fitted,
+    parent: dict[str, Any],
+    comparison: Comparison,
+    report: dict[str, Any],
+    hardware: Hardware,
+) -> None:
+    """Write finetune.json, then the model: its model.json marks both as finished."""
+    record = TrainingRecord.of(
+        end.corpus,
+        run.settings.config,
+        run.settings.seed,
+        end.samples_seen,
+        end.steps,
+        end.last_line,
+        end.last_validation,
+        parent,
+    )
+    record = replace(record, final_metrics=record.final_metrics | comparison.other_scores())
+    run.out.mkdir(parents=True, exist_ok=True)
+    write_json(run.out / REPORT, report)
+    save_model(run.out, end.network, record, end.metrics, hardware)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a finished run no longer needs; a folder that holds anything else stays."""
+    (folder / SCRATCH).unlink(missing_ok=True)
+    for empty in (folder / "from_scratch", folder / "finetuned", folder):
+        if empty.is_dir() and not any(empty.iterdir()):
+            empty.rmdir()
+
+
+def read_lines(metrics: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl."""
+    return [json.loads(line) for line in metrics.read_text().splitlines()]

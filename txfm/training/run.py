@@ -1,0 +1,74 @@
+"""Training a model on one variant: resumable, and repeatable from (configuration, seed, variant)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from txfm.artifact import is_finished
+from txfm.corpus import DEFAULT_MEMORY_BYTES
+from txfm.errors import InputError
+from txfm.hardware import Hardware
+from txfm.pretrained import TrainingRecord, save_model
+from txfm.training.fit import FitSettings, fitted
+from txfm.training.ranks import Ranks
+from txfm.training.samples import CorpusSamples
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun(FitSettings):
+    """What to train, from what, to where.
+
+    Attributes
+    ----------
+    corpus : Path
+    variant : str
+    out : Path
+        Folder of the finished model.
+    memory_bytes : int
+        Of each rank's cache of decoded blocks.
+    """
+
+    corpus: Path
+    variant: str
+    out: Path
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+
+
+def train(run: TrainingRun, hardware: Hardware, ranks: Ranks | None = None) -> None:
+    """Train to the end of the budget and write the model; resume from the newest checkpoint if there is one.
+
+    Parameters
+    ----------
+    run : TrainingRun
+    hardware : Hardware
+    ranks : Ranks, optional
+        Of a distributed training; every rank calls this function. None = one process alone.
+
+    Raises
+    ------
+    InputError
+        The model exists already, the corpus is not what its manifest says, or as for `fitted`.
+    StoppedError
+        A signal asked to stop.
+    """
+    ranks = Ranks() if ranks is None else ranks
+    ranks.from_main(lambda: refuse_finished(run.out))
+    samples = CorpusSamples(
+        corpus=run.corpus, variant=run.variant, max_genes=run.config.max_genes, memory_bytes=run.memory_bytes
+    )
+    with fitted(samples, run, hardware, ranks) as end:
+        if ranks.is_main:
+            record = TrainingRecord.of(
+                end.corpus, run.config, run.seed, end.samples_seen, end.steps, end.last_line, end.last_validation
+            )
+            save_model(run.out, end.network, record, end.metrics, hardware)
+    print(f"wrote {run.out}", flush=True)
+
+
+def refuse_finished(out: Path) -> None:
+    """Refuse to overwrite a model."""
+    if is_finished(out):
+        raise InputError(
+            "There is a finished model in the output folder; it is never overwritten",
+            where=str(out),
+            todo="delete the folder to train it again, or choose another --out",
+        )
