@@ -1,52 +1,69 @@
-"""How long one optimiser step of the nano model takes: ours in bf16, ours in float32, and a plain implementation.
+"""How long one optimiser step takes: ours beside a straightforward implementation, at several sizes of model.
 
-The plain one is what a reader of the paper would write first: torch.nn.TransformerEncoder in float32 with a padding
-mask, every block over all tokens, the default AdamW. All three see the same batches and take turns within one run, so
-that whatever else the machine does hits them alike. Prints medians; `--threads 1 2` repeats it per number of threads.
+    python benchmarks/train_step.py [--models nano S B] [--threads 2] [--rounds 5] [--batch-sizes 32 8 4]
+    python benchmarks/train_step.py --device cuda --models S B L
+    python benchmarks/train_step.py --loader CORPUS --variant VARIANT --models nano
 
-    python benchmarks/train_step.py --threads 1 2
+The straightforward one is what a reader of the paper would write first: dense float32 batches of all 44,349 genes,
+torch.nn.TransformerEncoder over all tokens in every block with a padding mask, no stochastic depth, the default AdamW.
+All see the same counts and take turns within one run, so that whatever else the machine does hits them alike; the
+speed-up is the median (range) of the ratios within a round. A nano model has the 1,000 genes of its preset: the
+straightforward one takes their columns out of the dense batch. Batches are micro-batches; a step of the paper's 1,536
+samples is a sum over many.
+
+On a GPU our step is compiled and MFU is printed: FLOPs of the matrix products of forward and backward (txfm/cost.py) a
+second, by the dense bf16 peak of the device.
+
+--loader measures what share of a training's time is spent waiting for the next batch of a corpus.
 """
+
+from __future__ import annotations
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from txfm.activations import rectified_tanh
-from txfm.config import ModelConfig, config_from_mapping
-from txfm.corpus import Batch
-from txfm.hardware import choose_hardware
-from txfm.inputs import inputs_of
+from txfm.config import PRESETS, ModelConfig
+from txfm.corpus import Batch, open_corpus
+from txfm.cost import training_flops_per_sample
+from txfm.hardware import Hardware, choose_hardware
 from txfm.losses import poisson
-from txfm.masking import choose_visible, sample_keys
 from txfm.model import DecoderBlock
-from txfm.objective import batch_loss, masked_task
 from txfm.statistics import MeanExpression
 from txfm.training.optimiser import adamw
+from txfm.training.step import TrainingStep
+from txfm.training.throughput import known_peak
 from txfm.training.weights import new_network
 
-CPU = torch.device("cpu")
-N_GENES = 1000
+N_GENES = 44_349
+BATCH_SIZES = {"cpu": {"nano": 32, "S": 8, "S6": 8, "B": 4, "L": 2}, "cuda": dict.fromkeys(("S", "S6", "B", "L"), 96)}
+PLAIN = "nn.TransformerEncoder float32"
+
+Step = Callable[[int], None]
 
 
 class PlainTxFM(nn.Module):
     """The same architecture from torch's ready-made parts."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, n_genes: int) -> None:
         super().__init__()
         width = config.width
-        self.gene_table = nn.Embedding(N_GENES, width - 1)
+        self.gene_table = nn.Embedding(n_genes, width - 1)
         self.cls = nn.Parameter(torch.zeros(1, 1, width))
         layer = nn.TransformerEncoderLayer(
             width, config.n_heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, config.n_blocks, nn.LayerNorm(width), enable_nested_tensor=False)
         blocks = [DecoderBlock(width) for _ in range(config.n_decoder_blocks)]
-        last = nn.Linear(width, N_GENES)
+        last = nn.Linear(width, n_genes)
         nn.init.constant_(last.bias, 1.0)
         self.decoder = nn.Sequential(nn.Linear(width, width), *blocks, last)
 
@@ -57,100 +74,154 @@ class PlainTxFM(nn.Module):
         return self.decoder(self.encoder(tokens_BTD, src_key_padding_mask=padding_BT)[:, 0])
 
 
-def simulated_batches(n_batches: int, n_samples: int) -> list[Batch]:
-    """Counts as sparse as single cells', all genes measured."""
+def vocabulary_size(config: ModelConfig) -> int:
+    """Genes of the model."""
+    return config.max_genes or N_GENES
+
+
+def simulated_counts(n_batches: int, n_samples: int) -> list[np.ndarray]:
+    """Counts (n_samples, 44,349) as sparse as single cells', all genes measured."""
     rng = np.random.default_rng(0)
-    batches = []
-    for _ in range(n_batches):
-        counts = rng.negative_binomial(0.3, 0.1, (n_samples, N_GENES))
-        rows, positions = np.nonzero(counts)
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_samples))])
-        batches.append(
-            Batch(
-                indptr=indptr,
-                positions=positions.astype(np.int32),
-                counts=counts[rows, positions].astype(np.int32),
-                study_index=np.zeros(n_samples, dtype=np.int64),
-                measured=np.ones((1, N_GENES), dtype=bool),
-                _ids=lambda: [str(row) for row in range(n_samples)],
-            )
-        )
-    return batches
+    return [rng.negative_binomial(0.1, 0.1, (n_samples, N_GENES)).astype(np.int32) for _ in range(n_batches)]
 
 
-def our_step(config: ModelConfig, batches: list[Batch], precision: str) -> Callable[[int], None]:
+def csr_batch(counts: np.ndarray, n_genes: int) -> Batch:
+    """The batch that the corpus reader would give."""
+    rows, positions = np.nonzero(counts[:, :n_genes])
+    return Batch(
+        indptr=np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(counts)))]),
+        positions=positions.astype(np.int32),
+        counts=counts[rows, positions],
+        study_index=np.zeros(len(counts), dtype=np.int64),
+        measured=np.ones((1, n_genes), dtype=bool),
+        _ids=lambda: [str(row) for row in range(len(counts))],
+    )
+
+
+def our_step(config: ModelConfig, batches: Sequence[Batch], hardware: Hardware) -> Step:
     """One whole step as in training: batch to tensors, masks, forward, backward, AdamW."""
-    means = MeanExpression(by_study=np.full((1, N_GENES), 100.0), overall=np.full(N_GENES, 100.0))
-    network = new_network(config, means, 0, CPU)
-    optimiser = adamw(network, 0.0)
-    measured_SG = torch.ones(1, N_GENES, dtype=torch.bool)
+    n_genes = vocabulary_size(config)
+    means = MeanExpression(by_study=np.full((1, n_genes), 100.0), overall=np.full(n_genes, 100.0))
+    network = new_network(config, means, 0, hardware.device)
+    step = TrainingStep(
+        network, adamw(network, 0.0), batches[0].measured, None, hardware, seed=0, micro_batch=len(batches[0])
+    )
 
-    def step(index: int) -> None:
-        inputs = inputs_of(batches[index % len(batches)], measured_SG, config)
-        optimiser.zero_grad(set_to_none=True)
-        keys_B = sample_keys(torch.arange(len(inputs)), "train", index)
-        visible = choose_visible(inputs.measured_BG, config.n_visible_genes, keys_B, n_measured_B=inputs.n_measured_B)
-        batch_loss(masked_task(network, config, inputs, visible, precision), inputs).backward()
-        optimiser.step()
+    def take(index: int) -> None:
+        step(batches[index % len(batches)], index, config.max_lr, len(batches[0]))
 
-    return step
+    return take
 
 
-def plain_step(config: ModelConfig, batches: list[Batch]) -> Callable[[int], None]:
-    """The same step for the plain implementation."""
-    network = PlainTxFM(config)
+def plain_step(config: ModelConfig, dense: Sequence[np.ndarray], device: torch.device) -> Step:
+    """The same step for the straightforward implementation."""
+    n_genes = vocabulary_size(config)
+    network = PlainTxFM(config, n_genes).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.max_lr, weight_decay=0.0)
-    measured_SG = torch.ones(1, N_GENES, dtype=torch.bool)
 
-    def step(index: int) -> None:
-        inputs = inputs_of(batches[index % len(batches)], measured_SG, config)
-        draw_BG = torch.rand(inputs.x_BG.shape)
-        positions_BK = draw_BG.topk(config.n_visible_genes, dim=1).indices
-        values_BK = inputs.x_BG.gather(1, positions_BK)
+    def take(index: int) -> None:
+        counts_BG = torch.from_numpy(dense[index % len(dense)].astype(np.float32)).to(device)[:, :n_genes]
+        x_BG = torch.log1p(counts_BG / counts_BG.sum(dim=1, keepdim=True) * config.library_size_counts)
+        positions_BK = torch.rand(x_BG.shape, device=device).topk(config.n_visible_genes, dim=1).indices
+        values_BK = x_BG.gather(1, positions_BK)
         optimiser.zero_grad()
         logits_BG = network(positions_BK, values_BK, torch.zeros_like(positions_BK, dtype=torch.bool))
-        poisson(rectified_tanh(logits_BG), inputs.x_BG).mean().backward()
+        poisson(rectified_tanh(logits_BG), x_BG).mean().backward()
         optimiser.step()
 
-    return step
+    return take
 
 
-def measure(steps: dict[str, Callable[[int], None]], n_rounds: int) -> dict[str, list[float]]:
-    """Seconds per step; the implementations take turns."""
+def measure(steps: dict[str, Step], n_rounds: int, n_warm_up: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each step; the implementations take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for index in range(-5, n_rounds):  # five rounds of warm-up
+    for index in range(-n_warm_up, n_rounds):
         for name, step in steps.items():
             started = time.perf_counter()
             step(index)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
             if index >= 0:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
 
 
+def spread(values: Sequence[float], form: str) -> str:
+    """Median (range)."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
+
+
+def compare(name: str, args: argparse.Namespace, n_samples: int) -> None:
+    """Measure one model and print its table."""
+    config = PRESETS[name]
+    fast = choose_hardware(args.device, "bf16", args.threads, compiled=None)
+    slow = choose_hardware(args.device, "float32", args.threads, compiled=None)
+    dense = simulated_counts(2, n_samples)
+    batches = [csr_batch(counts, vocabulary_size(config)) for counts in dense]
+    steps = {"txfm bf16": our_step(config, batches, fast)}
+    if not args.ours_alone:
+        steps |= {"txfm float32": our_step(config, batches, slow), PLAIN: plain_step(config, dense, fast.device)}
+    seconds = measure(steps, args.rounds, 2 if fast.device.type == "cpu" else 5, fast.device)
+    flops = training_flops_per_sample(config, vocabulary_size(config)) * n_samples
+    peak = known_peak(fast)
+    print(f"\n{name}, {vocabulary_size(config):,} genes, K = {config.n_visible_genes:,}, batch {n_samples}; {fast}\n")
+    print("| step | ms | samples/s | speed-up | TFLOP/s | MFU |\n|---|---:|---:|---:|---:|---:|")
+    for title, taken in seconds.items():
+        ratios = [plain / ours for plain, ours in zip(seconds.get(PLAIN, taken), taken, strict=True)]
+        rate = flops / statistics.median(taken)
+        mfu = "" if peak is None else f"{rate / peak:.1%}"
+        cells = [spread([1e3 * value for value in taken], ",.1f"), f"{n_samples / statistics.median(taken):,.2f}"]
+        print(f"| {title} | {' | '.join(cells)} | {spread(ratios, '.2f')} | {rate / 1e12:.3f} | {mfu} |", flush=True)
+
+
+def loader_share(name: str, args: argparse.Namespace) -> None:
+    """Measure how long a training waits for batches."""
+    config = PRESETS[name]
+    hardware = choose_hardware(args.device, "auto", args.threads, compiled=None)
+    corpus = open_corpus(
+        args.loader, args.variant, "train", batch_size=config.batch_size_samples, max_genes=config.max_genes
+    )
+    n_genes = len(corpus.vocabulary)
+    means = MeanExpression(by_study=np.full(corpus.measured.shape, 100.0), overall=np.full(n_genes, 100.0))
+    network = new_network(config, means, 0, hardware.device)
+    step = TrainingStep(
+        network, adamw(network, 0.0), corpus.measured, None, hardware, seed=0, micro_batch=config.batch_size_samples
+    )
+    waited, stepped, batches = [], [], iter(corpus)
+    for number in islice(range(corpus.n_batches), args.rounds):
+        started = time.perf_counter()
+        batch = next(batches)
+        arrived = time.perf_counter()
+        step(batch, number, config.max_lr, len(batch))
+        waited.append(arrived - started)
+        stepped.append(time.perf_counter() - arrived)
+    waits, takes = sum(waited[1:]), sum(stepped[1:])
+    print(
+        f"{name} on {args.variant}, {n_genes:,} genes, {len(waited)} steps of {config.batch_size_samples}; {hardware}:\n"
+        f"{waits / (waits + takes):.2%} of the time waiting for batches (bar 5%); the first {waited[0]:.2f} s, then "
+        f"{spread([1e3 * wait for wait in waited[1:]], '.2f')} ms a step of "
+        f"{spread([1e3 * taken for taken in stepped[1:]], ',.1f')} ms"
+    )
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Time of one nano step.")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="numbers of CPU threads (default 1)")
-    parser.add_argument("--rounds", type=int, default=60, help="steps of each implementation (default 60)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=list(PRESETS), default=["nano", "S", "B"])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", help="samples a step, one a model")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--rounds", type=int, default=5, help="steps of each implementation")
+    parser.add_argument("--ours-alone", action="store_true", help="without the straightforward implementation")
+    parser.add_argument("--loader", type=Path, metavar="CORPUS", help="measure the reader's share of a training's time")
+    parser.add_argument("--variant", help="of that corpus")
     args = parser.parse_args()
-    config = config_from_mapping({"preset": "nano"})
-    batches = simulated_batches(8, config.batch_size_samples)
-    for threads in args.threads:
-        print(choose_hardware("cpu", "auto", threads))
-        steps = {
-            "txfm bf16": our_step(config, batches, "bf16"),
-            "txfm float32": our_step(config, batches, "float32"),
-            "nn.TransformerEncoder float32": plain_step(config, batches),
-        }
-        seconds = measure(steps, args.rounds)
-        slowest = statistics.median(seconds["nn.TransformerEncoder float32"])
-        print(f"{'':32}{'median':>10}{'10-90%':>18}{'samples/s':>12}{'speed-up':>10}")
-        for name, values in seconds.items():
-            median = statistics.median(values)
-            low, high = np.quantile(values, [0.1, 0.9])
-            spread = f"{low * 1e3:.1f}-{high * 1e3:.1f} ms"
-            rate = config.batch_size_samples / median
-            print(f"{name:32}{median * 1e3:7.1f} ms{spread:>18}{rate:12.0f}{slowest / median:9.2f}x")
+    sizes = args.batch_sizes or [BATCH_SIZES[args.device.partition(":")[0]][name] for name in args.models]
+    for name, n_samples in zip(args.models, sizes, strict=True):
+        if args.loader:
+            loader_share(name, args)
+        else:
+            compare(name, args, n_samples)
 
 
 if __name__ == "__main__":
