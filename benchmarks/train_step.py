@@ -197,7 +197,7 @@ def loader_share(name: str, args: argparse.Namespace) -> None:
         stepped.append(time.perf_counter() - arrived)
     waits, takes = sum(waited[1:]), sum(stepped[1:])
     print(
-        f"{name} on {args.variant}, {n_genes:,} genes, {len(waited)} steps of {config.batch_size_samples}; {hardware}:\n"
+        f"{name} on {args.variant}, {n_genes:,} genes, {len(waited)} steps of {config.batch_size_samples}\n{hardware}\n"
         f"{waits / (waits + takes):.2%} of the time waiting for batches (bar 5%); the first {waited[0]:.2f} s, then "
         f"{spread([1e3 * wait for wait in waited[1:]], '.2f')} ms a step of "
         f"{spread([1e3 * taken for taken in stepped[1:]], ',.1f')} ms"
