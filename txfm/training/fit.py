@@ -83,8 +83,9 @@ class Fitted:
 def fitted(
     samples: Samples, settings: FitSettings, hardware: Hardware, ranks: Ranks, start: Start | None = None
 ) -> Iterator[Fitted]:
-    """Fit to the end of the budget, from the newest checkpoint if there is one; the checkpoints go when the block ends
-    well.
+    """Fit to the end of the budget, from the newest checkpoint if there is one.
+
+    The checkpoints are removed when the block ends well: then what it wrote takes their place.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """The steps of a training, from where it stands to its end: learning rate, logs, validation, checkpoints, stops."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,38 +92,42 @@ class Loop:
             self.step, self.samples_seen = progress.step, progress.samples_seen
             self._loss_sum += progress.unlogged_loss_sum
             self._n_unlogged = progress.unlogged_steps
-        config = self._network.config
         self._network.train()
         scores = self._validate() if self.step in (0, self.total_steps) else None
         self.stopwatch.restart()
-        for batch in _endless(self.corpus):
-            if self.step == self.total_steps:
-                break
-            n_counted = int(np.count_nonzero(self._n_measured_S[batch.study_index]))
-            n_samples, n_counted, n_stops = self._ranks.sums([len(batch), n_counted, int(bool(self.stop))])
-            lr = one_cycle_lr(self.step, self.total_steps, config.max_lr, config.warmup_share)
-            loss, gradient_norm = self.take_step(batch, self.step, lr, n_counted)
-            self.step += 1
-            self.samples_seen += n_samples
-            self.stopwatch.count(n_samples)
-            self._loss_sum += loss
-            self._n_unlogged += 1
-            is_last = self.step == self.total_steps
-            logs = is_last or self.step % config.log_every_steps == 0
-            validates = is_last or self.step % config.validate_every_steps == 0
-            saves = not is_last and (n_stops > 0 or self.step % self.checkpoints.every_steps == 0)
-            if logs or validates or saves or self._hardware.device.type == "cpu":  # elsewhere it would wait for the GPU
-                self._refuse_divergence()
-            if logs:
-                self._log(lr, float(gradient_norm))
-            if validates:
-                scores = self._validate()
-            if saves:
-                self._save()
-            if validates or saves:
-                self.stopwatch.restart()
-            if n_stops and not is_last:
-                raise StoppedError(self.step)
+        with closing(_endless(self.corpus)) as batches:
+            while self.step < self.total_steps:
+                scores = self._advance(next(batches)) or scores
+        return scores
+
+    def _advance(self, batch: Batch) -> dict[str, Any] | None:
+        """One step with all that is due after it; returns a validation if it was."""
+        config, scores = self._network.config, None
+        n_counted = int(np.count_nonzero(self._n_measured_S[batch.study_index]))
+        n_samples, n_counted, n_stops = self._ranks.sums([len(batch), n_counted, int(bool(self.stop))])
+        lr = one_cycle_lr(self.step, self.total_steps, config.max_lr, config.warmup_share)
+        loss, gradient_norm = self.take_step(batch, self.step, lr, n_counted)
+        self.step += 1
+        self.samples_seen += n_samples
+        self.stopwatch.count(n_samples)
+        self._loss_sum += loss
+        self._n_unlogged += 1
+        is_last = self.step == self.total_steps
+        logs = is_last or self.step % config.log_every_steps == 0
+        validates = is_last or self.step % config.validate_every_steps == 0
+        saves = not is_last and (n_stops > 0 or self.step % self.checkpoints.every_steps == 0)
+        if logs or validates or saves or self._hardware.device.type == "cpu":  # elsewhere it would wait for the GPU
+            self._refuse_divergence()
+        if logs:
+            self._log(lr, float(gradient_norm))
+        if validates:
+            scores = self._validate()
+        if saves:
+            self._save()
+        if validates or saves:
+            self.stopwatch.restart()
+        if n_stops and not is_last:
+            raise StoppedError(self.step)
         return scores
 
     def _log(self, lr: float, gradient_norm: float) -> None:
@@ -183,6 +188,6 @@ class Loop:
         )
 
 
-def _endless(corpus: Corpus) -> Iterator[Batch]:
+def _endless(corpus: Corpus) -> Generator[Batch, None, None]:
     while True:
         yield from corpus

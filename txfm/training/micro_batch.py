@@ -25,9 +25,7 @@ def available_bytes(device: torch.device, n_processes: int = 1) -> int:
     return min(limits, default=8 * 2**30) // n_processes
 
 
-def choose_micro_batch(
-    config: ModelConfig, n_genes: int, n_samples: int, hardware: Hardware, available: int, has_state: bool = False
-) -> int:
+def choose_micro_batch(config: ModelConfig, n_genes: int, n_samples: int, hardware: Hardware, available: int) -> int:
     """The largest equal parts of a batch whose training step fits into memory.
 
     Parameters
@@ -40,15 +38,13 @@ def choose_micro_batch(
     hardware : Hardware
     available : int
         Bytes; `SHARE_OF_FREE_MEMORY` of them is used.
-    has_state : bool
-        Whether weights, gradients and moments are already in memory.
 
     Raises
     ------
     InputError
         Not even one sample fits.
     """
-    fixed = 0 if has_state else state_bytes(config, n_genes, hardware.precision)
+    fixed = state_bytes(config, n_genes, hardware.precision)
     budget = round(SHARE_OF_FREE_MEMORY * available) - fixed
 
     def needed(size: int) -> int:

@@ -96,8 +96,7 @@ class TrainingStep:
             visible = choose_visible(
                 part.measured_BG, config.n_visible_genes, keys, self.log_weights_G, part.n_measured_B
             )
-            # What stochastic depth skips is drawn a pass and a rank: unlike masks it depends on how the batch is
-            # divided
+            # Unlike masks, what stochastic depth skips depends on how the batch is divided: rows are gathered in a pass
             generator = seeded_generator(device, "train", self._seed, number, start, ranks.rank)
             forward = self._run_compiled if len(part) == self.micro_batch else self._plain
             with self._accumulate(is_last=start + self.micro_batch >= len(batch)):
