@@ -34,6 +34,7 @@ def _module(name: str) -> ModuleType:
 
 _module("tool_environments")
 _module("curation_command")
+_module("document_tables")
 s3_server, s3_bucket, own_s3_bucket = (
     getattr(_module("s3_server"), name) for name in ("s3_server", "s3_bucket", "own_s3_bucket")
 )

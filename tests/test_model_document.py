@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from document_tables import table_rows
 from safetensors import safe_open
 
 from txfm.artifact.format import FIELDS, FORMAT_VERSION, KINDS
@@ -20,14 +21,7 @@ TYPES = {"string": str, "integer": int, "bool": bool, "object": dict, "array": l
 
 def table(first_header: str) -> list[list[str]]:
     """Return the rows of the table whose first header is this."""
-    lines = DOCUMENT.read_text().splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_header} |"))
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
+    return table_rows(DOCUMENT, f"| {first_header} |")
 
 
 def fields(first_header: str) -> dict[str, tuple[type, ...]]:
