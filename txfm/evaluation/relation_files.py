@@ -18,15 +18,12 @@ PACKAGE, PACKAGE_FOLDER = "efaar_benchmarking", "benchmark_annotations"
 
 
 def read_relations(folder: Path | None = None, databases: Sequence[str] | None = None) -> dict[str, pd.DataFrame]:
-    """Read every database of a folder.
+    """Read databases of related genes.
 
     Parameters
     ----------
-    folder : Path, optional
-        With ``<database>.txt`` files: comma-separated, a header with entity1 and entity2. A .txt file without these
-        columns, such as a licence, is passed over. None: the files of the installed package efaar-benchmarking.
-    databases : sequence of str, optional
-        Read only these, in this order; None reads all, by name.
+    folder, databases
+        As for `relation_paths`.
 
     Returns
     -------
@@ -36,7 +33,26 @@ def read_relations(folder: Path | None = None, databases: Sequence[str] | None =
     Raises
     ------
     InputError
-        No such folder or database, none in it, a row is torn, or the package is not installed.
+        As for `relation_paths`; or a row is torn.
+    """
+    return {name: _read(path) for name, path in relation_paths(folder, databases).items()}
+
+
+def relation_paths(folder: Path | None = None, databases: Sequence[str] | None = None) -> dict[str, Path]:
+    """Find the files of databases.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        With ``<database>.txt`` files: comma-separated, a header with entity1 and entity2. A .txt file without these
+        columns, such as a licence, is passed over. None: the files of the installed package efaar-benchmarking.
+    databases : sequence of str, optional
+        Only these, in this order; None = all, by name.
+
+    Raises
+    ------
+    InputError
+        No such folder or database, none in it, or the package is not installed.
     """
     folder = _package_folder() if folder is None else folder
     if not folder.is_dir():
@@ -58,7 +74,7 @@ def read_relations(folder: Path | None = None, databases: Sequence[str] | None =
             expected="of " + ", ".join(files),
             found=", ".join(missing),
         )
-    return {name: _read(files[name]) for name in (files if databases is None else databases)}
+    return {name: files[name] for name in (files if databases is None else databases)}
 
 
 def _package_folder() -> Path:

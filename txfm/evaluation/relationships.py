@@ -24,7 +24,7 @@ COLUMNS = "database recall hits pairs null_size given outside self_pairs repeats
 
 def relationship_recall(
     vectors: np.ndarray,
-    names: Sequence[str],
+    names: Sequence[str] | np.ndarray,
     pairs: Mapping[str, Pairs],
     thresholds: tuple[float, float] = (0.05, 0.95),
     *,
@@ -64,7 +64,7 @@ def relationship_recall(
         Vectors that are not finite numbers, names that repeat or do not fit, unusable thresholds or pairs.
     """
     vectors, index = _checked(vectors, names, thresholds, n_null)
-    matched = {database: _match(index, listed, database) for database, listed in pairs.items()}
+    matched = {database: match_pairs(index, listed, database) for database, listed in pairs.items()}
     keys = [found.keys for found in matched.values()]
     union_keys = np.unique(np.concatenate(keys)) if keys else np.empty(0, dtype=np.int64)
     listed = np.column_stack(np.divmod(union_keys, len(index)))
@@ -87,7 +87,7 @@ def relationship_recall(
     given, outside, self_pairs = (
         sum(getattr(found, name) for found in matched.values()) for name in ("given", "outside", "self_pairs")
     )
-    union = _Matched(keys=union_keys, given=given, outside=outside, self_pairs=self_pairs)
+    union = MatchedPairs(keys=union_keys, given=given, outside=outside, self_pairs=self_pairs)
     rows.append(_row(UNION, int(is_hit.sum()), union, n_null))
     of_databases = pd.DataFrame(rows[:-1], columns=COLUMNS)["recall"]
     rows.append({"database": MEAN, "recall": float(of_databases.mean())})  # skips NaN
@@ -118,21 +118,34 @@ def _critical_ranks(size: int, thresholds: tuple[float, float]) -> tuple[int, in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Matched:
-    """Different pairs of a database as i * n + j, i < j, ascending; and how many rows there were, and of each fault."""
+class MatchedPairs:
+    """The different pairs of a database, and what was left out of its rows.
+
+    Attributes
+    ----------
+    keys : numpy.ndarray (p,), int64
+        i * n + j of the pair of rows i < j, ascending.
+    given, outside, self_pairs : int
+        Rows of the database; those with a name that none of the n rows has; those of a name with itself.
+    """
 
     keys: np.ndarray
     given: int
     outside: int
     self_pairs: int
 
+    def rows(self, n: int) -> np.ndarray:
+        """The pairs (p, 2) as rows of n."""
+        return np.column_stack(np.divmod(self.keys, n))
 
-def _match(index: pd.Index, listed: Pairs, database: str) -> _Matched:
+
+def match_pairs(index: pd.Index, listed: Pairs, database: str) -> MatchedPairs:
+    """Find the pairs of a database among unique names."""
     first, second = (_positions(index, column) for column in _two_columns(listed, database))
     is_inside = (first >= 0) & (second >= 0)
     is_pair = is_inside & (first != second)
     i, j = np.minimum(first, second)[is_pair], np.maximum(first, second)[is_pair]
-    return _Matched(
+    return MatchedPairs(
         keys=np.unique(i * len(index) + j),
         given=len(first),
         outside=int((~is_inside).sum()),
@@ -161,7 +174,7 @@ def _positions(index: pd.Index, column: pd.Series) -> np.ndarray:
     return of_category[column.cat.codes.to_numpy()].astype(np.int64)
 
 
-def _row(database: str, hits: int, found: _Matched, n_null: int) -> dict[str, int | float | str]:
+def _row(database: str, hits: int, found: MatchedPairs, n_null: int) -> dict[str, int | float | str]:
     n = len(found.keys)
     return {
         "database": database,
@@ -177,7 +190,7 @@ def _row(database: str, hits: int, found: _Matched, n_null: int) -> dict[str, in
 
 
 def _checked(
-    vectors: np.ndarray, names: Sequence[str], thresholds: tuple[float, float], n_null: int | None
+    vectors: np.ndarray, names: Sequence[str] | np.ndarray, thresholds: tuple[float, float], n_null: int | None
 ) -> tuple[np.ndarray, pd.Index]:
     vectors, index = np.asarray(vectors, dtype=np.float64), pd.Index(np.asarray(names, dtype=object))
     if vectors.ndim != 2 or len(vectors) != len(index) or len(index) < 2:
