@@ -6,7 +6,21 @@ The names below stay; each is imported when it is first asked for, so that `impo
 import importlib
 from typing import Any
 
-NAMES: dict[str, str] = {}
+# name -> module
+NAMES: dict[str, str] = {
+    "center_on_controls": "txfm.evaluation.postprocessing",
+    "efaar_consistency": "txfm.evaluation.perturbation.consistency",
+    "ilisi": "txfm.evaluation.perturbation.lisi",
+    "knn_probe": "txfm.evaluation.perturbation.knn_probe",
+    "linear_probe": "txfm.evaluation.perturbation.linear_probe",
+    "perturbation_consistency": "txfm.evaluation.perturbation.consistency",
+    "relationship_recall": "txfm.evaluation.relationships",
+    "spearman_by_gene": "txfm.evaluation.perturbation.reconstruction",
+    "split_screen": "txfm.evaluation.perturbation.splits",
+    "standardise_on_controls": "txfm.evaluation.postprocessing",
+    "structural_integrity": "txfm.evaluation.perturbation.reconstruction",
+    "tvn": "txfm.evaluation.postprocessing",
+}
 __all__ = list(NAMES)
 
 

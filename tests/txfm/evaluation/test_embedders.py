@@ -22,7 +22,7 @@ def write_cells(path: Path, studies: str = "omega", **obsm: np.ndarray) -> Path:
     var = pd.DataFrame(index=[f"ENSG{100 + position:011d}" for position in range(60)])
     counts = sp.csr_matrix(np.random.default_rng(0).poisson(3.0, (N_CELLS, 60)).astype(np.float32))
     adata = ad.AnnData(counts, obs=obs, var=var, obsm=obsm)
-    with ad.settings.override(zarr_write_format=3):
+    with ad.settings.override(zarr_write_format=3, auto_shard_zarr_v3=True):
         (adata.write_zarr if path.suffix == ".zarr" else adata.write_h5ad)(path)
     return path
 
