@@ -6,6 +6,7 @@ import importlib
 # benchmark -> (module with add_arguments(parser) and run(args), light to import; one line of help)
 BENCHMARKS = {
     "held-out": ("txfm.evaluation.held_out_cli", "compare models and their controls on a label of a held-out study"),
+    "perturbation": ("txfm.evaluation.perturbation.cli", "score embedders by six tasks on a screen of perturbations"),
 }
 
 

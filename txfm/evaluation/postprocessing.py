@@ -1,8 +1,8 @@
 """Removing effects of batches from embeddings with the control cells alone: centering, standardising, TVN.
 
-Definitions of EFAAR (Celik et al. 2024; `efaar_benchmarking.efaar` 1.0) and of Tx-Evaluation, which these equal wherever
-every batch has controls. Where a batch has too few (none to centre on, fewer than two to scale on), they answer NaN or
-divide by nothing; here the controls of all batches stand in, with a warning that counts the batches and cells.
+Definitions of EFAAR (Celik et al. 2024; `efaar_benchmarking.efaar` 1.0) and of Tx-Evaluation, which these equal
+wherever every batch has controls. Where a batch has too few (none to centre on, fewer than two to scale on), they
+answer NaN; here the controls of all batches stand in, with a warning that counts the batches and cells.
 
 Shapes: n cells, d dimensions, r components.
 """
@@ -143,7 +143,7 @@ def _by_batch(
     least: int,
     width: int | None = None,
 ) -> np.ndarray:
-    """Transform the cells of each batch by what was fitted to its controls, or to all where it has fewer than `least`."""
+    """Transform each batch by what was fitted to its controls, or to all controls if it has fewer than `least`."""
     embedding, is_control, batch = _checked(embedding, is_control, batch)
     if batch is None:
         batch = np.zeros(len(embedding), dtype=np.int8)
@@ -161,8 +161,8 @@ def _by_batch(
     if without:
         few = "no control" if least == 1 else f"fewer than {least} controls"
         warnings.warn(
-            f"{len(without):,} of {len(plan):,} batches, with {sum(without):,} of {len(embedding):,} cells, have {few}: "
-            "the controls of all batches stand in for theirs",
+            f"{len(without):,} of {len(plan):,} batches, with {sum(without):,} of {len(embedding):,} cells, "
+            f"have {few}: the controls of all batches stand in for theirs",
             FewControlsWarning,
             stacklevel=3,
         )

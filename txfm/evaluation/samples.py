@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,16 +13,17 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import zarr
 
-from txfm.embedding.inputs.anndata_layout import read_table
+from txfm.embedding.inputs.anndata_layout import open_anndata_layout, read_table
 from txfm.embedding.inputs.damage import damage_told
 from txfm.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledSamples:
-    """Samples of an .h5ad or of a .zarr (one of our stores, or of anndata); no count is read.
+    """Samples of an .h5ad or of a .zarr (one of our stores, or of anndata); counts are read when asked for.
 
     Attributes
     ----------
@@ -64,6 +66,38 @@ class LabelledSamples:
             )
         values = self.obs[column]
         return np.where(values.isna(), "", values.astype(str)).astype(str)
+
+    def counts(self, rows: np.ndarray, counts: str = "X") -> tuple[sp.csr_matrix, pd.DataFrame]:
+        """Raw counts of some rows, of the genes that were measured.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray, int64
+            Ascending.
+        counts : str
+            Where they are: "X", "raw" or "layers/NAME".
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix (number of rows, g), float32
+        pandas.DataFrame (g)
+            Their part of var.
+
+        Raises
+        ------
+        InputError
+            There is no such matrix, or it holds no raw counts.
+        """
+        blocks, first = [], 0
+        with _open(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
+            samples = open_anndata_layout(group, str(self.path), Path(scratch), counts)
+            var = samples.var
+            measured = var["measured"].to_numpy(dtype=bool) if "measured" in var else np.ones(len(var), dtype=bool)
+            for block in samples.counts():
+                inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + block.shape[0])] - first
+                blocks.append(sp.csr_matrix(block[inside][:, np.flatnonzero(measured)], dtype=np.float32))
+                first += block.shape[0]
+        return sp.vstack(blocks, format="csr"), var[measured]
 
     def obsm(self, key: str) -> np.ndarray:
         """An embedding of the file itself: float32 (n_samples, d).

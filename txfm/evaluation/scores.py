@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,13 @@ def software(*more: str) -> dict[str, str | None]:
     return ours | {name: version(name) for name in (*LIBRARIES, *more)}
 
 
-def write_scores(folder: Path, frame: pd.DataFrame, record: Mapping[str, Any], table: str) -> None:
+def write_scores(
+    folder: Path,
+    frame: pd.DataFrame,
+    record: Mapping[str, Any],
+    table: str,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
     """Write scores.parquet, scores.tsv, scores.md and, last, scores.json; each replaces an older one in one step.
 
     Parameters
@@ -131,14 +138,17 @@ def write_scores(folder: Path, frame: pd.DataFrame, record: Mapping[str, Any], t
         settings, inputs, embedders, dropped, not_scored, warnings, software, ...: what tells how the scores were made.
     table : str
         Markdown for people.
+    frames : mapping of str to pandas.DataFrame, optional
+        Further tables, each written as NAME.parquet.
     """
     check_scores(frame)
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "n_scores": len(frame), **record}
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    writers = {
+    writers: dict[str, Callable[[Path], object]] = {
         "scores.parquet": lambda path: frame.to_parquet(path, index=False),
         "scores.tsv": lambda path: frame.to_csv(path, sep="\t", index=False, lineterminator="\n"),
         "scores.md": lambda path: path.write_text(table),
+        **{f"{name}.parquet": partial(further.to_parquet, index=False) for name, further in (frames or {}).items()},
         "scores.json": lambda path: path.write_text(text),
     }
     temporaries = {}

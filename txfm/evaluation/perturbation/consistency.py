@@ -1,4 +1,4 @@
-"""Perturbation consistency: which perturbations move their cells in a common direction; the paper's and EFAAR's version."""
+"""Perturbation consistency, the paper's and EFAAR's: which perturbations move their cells in a common direction."""
 
 from collections.abc import Collection
 from typing import Literal
@@ -29,10 +29,10 @@ def perturbation_consistency(
 ) -> pd.DataFrame:
     """Measure the consistency of every perturbation as the paper does (sec. C.2).
 
-    The cells are aligned: PCA of the controls with all components, then every batch to mean 0 and variance 1 over all of
-    its cells. The statistic of a perturbation is the mean over its cells of the cosine to the mean of its other cells.
-    Its p-value is (1 + number of null cosines >= statistic) / (1 + number of null cosines), where the null holds cosines
-    of `n_null_cells` random cells, controls among them, to means of perturbations other than their own.
+    The cells are aligned: PCA of the controls with all components, then every batch to mean 0 and variance 1 over
+    all of its cells. The statistic of a perturbation is the mean over its cells of the cosine to the mean of its other
+    cells. Its p-value is (1 + number of null cosines >= statistic) / (1 + number of null cosines), where the null holds
+    cosines of `n_null_cells` random cells, controls among them, to means of perturbations other than their own.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def perturbation_consistency(
 def efaar_consistency(
     embedding: np.ndarray, perturbation: np.ndarray, null_perturbations: Collection[str]
 ) -> pd.DataFrame:
-    """Measure consistency as EFAAR and Tx-Evaluation do (`pert_signal_consistency_benchmark` of efaar-benchmarking 1.0).
+    """Measure consistency as EFAAR and Tx-Evaluation do (`pert_signal_consistency_benchmark`, efaar-benchmarking 1.0).
 
     The statistic is the mean cosine of all pairs of a perturbation's cells; p = 1 - the share of the null that is below
     it, where the null holds the statistics of perturbations that should do nothing, such as of unexpressed genes.

@@ -5,6 +5,7 @@ Shapes: n cells, d dimensions, g genes.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -88,7 +89,7 @@ def fit_ridge(embedding: np.ndarray, target: sp.csr_matrix) -> Ridge:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """Tx-Evaluation's decoder: hidden layers whose widths lie evenly between d and g, ReLU, mean squared error, Adam."""
+    """Tx-Evaluation's decoder: hidden layers with widths evenly between d and g, ReLU, mean squared error, Adam."""
 
     n_hidden: int = 3
     epochs: int = 30
@@ -127,7 +128,7 @@ def fit_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[torch.nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
     network = torch.nn.Sequential(*layers[:-1]).to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)

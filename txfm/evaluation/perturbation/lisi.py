@@ -1,7 +1,7 @@
 """iLISI: how well batches mix in the neighbourhood of a cell (Korsunsky et al. 2019).
 
-Equal to `scib_metrics.lisi_knn` 0.5.10 and, with 3 x perplexity neighbours, to Tx-Evaluation's metric; neither is called,
-because the first brings jax and the second is no package.
+Equal to `scib_metrics.lisi_knn` 0.5.10 and, with 3 x perplexity neighbours, to Tx-Evaluation's metric; neither is
+called, because the first brings jax and the second is no package.
 
 Shapes: n cells, k neighbours.
 """

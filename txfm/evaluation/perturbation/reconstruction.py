@@ -42,8 +42,8 @@ def structural_integrity(
     """How well a prediction keeps the differences to the controls of a batch (Tx-Evaluation).
 
     Prediction and target are centred on the mean of their own controls in each batch. With D the mean over batches of
-    the Frobenius norm of their difference divided by the batch's cells, and M the same of the target alone, integrity is
-    1 - D / (2 M): 1 for a perfect prediction, 0.5 for one that is 0 everywhere, below 0 for a bad one.
+    the Frobenius norm of their difference divided by the batch's cells, and M the same of the target alone, integrity
+    is 1 - D / (2 M): 1 for a perfect prediction, 0.5 for one that is 0 everywhere, below 0 for a bad one.
 
     Parameters
     ----------
