@@ -154,12 +154,12 @@ def simulate_screen(screen: Screen, axis: GeneAxis) -> ad.AnnData:
         {"gene_name": symbols, "module": [f"m{number}" for number in module]}, index=table["ensembl_id"].to_numpy()
     )
     truth = {name: bool(effect) for name, effect in zip(names[:-1], has_effect, strict=True)}
-    changed = {
+    changes = {
         name: [f"m{number} {'up' if folds[number] > 1 else 'down'}" for number in np.flatnonzero(folds != 1)]
         for name, folds in zip(names[:-1], fold, strict=False)
         if (folds != 1).any()
     }
-    uns = {"truth": truth, "changed_modules": changed, "simulated": True}
+    uns = {"truth": truth, "changed_modules": changes, "simulated": True}
     return ad.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=var, uns=uns)
 
 

@@ -95,12 +95,12 @@ def tvn(embedding: np.ndarray, is_control: np.ndarray, batch: np.ndarray | None)
     controls = embedding[is_control].astype(np.float64)
     if len(controls) < 2:
         raise InputError("TVN needs two controls", expected="two cells or more that are controls", found="1")
+    if (controls == controls[0]).all():
+        raise InputError("All controls have the same embedding", found=f"{len(controls):,} equal vectors")
     first = StandardScaler().fit(controls)
     pca = PCA(svd_solver="full" if len(controls) < 10 * controls.shape[1] else "covariance_eigh")
     pca.fit(first.transform(controls))
     varies = pca.explained_variance_ > LEAST_VARIANCE * pca.explained_variance_.max()
-    if not varies.any():
-        raise InputError("All controls have the same embedding", found=f"{len(controls):,} equal vectors")
     # Steps i to iii are one affine map; the mean of the controls goes to 0.
     rotation = pca.components_[varies].T / first.scale_[:, None]
     rotation /= ((controls - first.mean_) @ rotation).std(axis=0)

@@ -41,10 +41,9 @@ def markdown(frame: pd.DataFrame, summary: pd.DataFrame, record: Mapping[str, An
     ]
     if record["not_scored"]:
         lines += ["## Not scored", "", "| embedder | task | post-processing | reason |", "|---|---|---|---|"]
-        lines += [
-            f"| {row['embedder']} | {TITLES.get(row['task'], row['task'])} | {row['postprocessing']} | {row['reason']} |"
-            for row in record["not_scored"]
-        ]
+        for row in record["not_scored"]:
+            task = TITLES.get(row["task"], row["task"])
+            lines.append(f"| {row['embedder']} | {task} | {row['postprocessing'] or '-'} | {row['reason']} |")
         lines.append("")
     if record["warnings"]:
         lines += ["## Warnings", "", *(f"- {text}" for text in record["warnings"]), ""]

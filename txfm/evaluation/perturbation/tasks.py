@@ -71,7 +71,7 @@ class Benchmark:
 
     @cached_property
     def unexpressed(self) -> list[str]:
-        """Perturbations of unexpressed genes; InputError where they, or the others, have no perturbation of two cells."""
+        """Perturbations of unexpressed genes with two cells; InputError where there are none, or no others."""
         screen, below = self.screen, self.settings.unexpressed_below
         names, sizes = np.unique(screen.perturbation[~screen.is_control], return_counts=True)
         several = set(names[sizes >= 2])
