@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import weakref
+from collections import deque
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import zarr
 import txfm
 import txfm.corpus.stream
 from txfm.corpus import Batch, Corpus, open_corpus
+from txfm.corpus.rows import CsrRows, Piece, gather
 from txfm.corpus.store import StoreReader
 from txfm.errors import InputError
 from txfm.statistics import mask_log_weights, mean_expression
@@ -126,6 +130,8 @@ def test_a_split_is_kept_in_memory_as_a_whole_or_not_at_all(  # type: ignore[no-
 ) -> None:
     corpus = open_tiny(tiny_corpus, memory_bytes=memory_bytes)
     list(corpus)
+    assert corpus._cache.held_bytes == 0, "one pass alone keeps nothing: memory that is touched first is slow"
+    list(corpus)
     first = dict(corpus._cache._blocks)
     list(corpus)
     assert sum(map(len, first.values())) == (132 if kept else 0)
@@ -136,6 +142,7 @@ def test_a_split_is_kept_in_memory_as_a_whole_or_not_at_all(  # type: ignore[no-
 def test_a_capped_vocabulary_counts_only_its_own_genes_for_the_memory(tiny_corpus) -> None:  # type: ignore[no-untyped-def]
     nonzeros = sum((tiny_corpus.counts[study, "train"] > 0).sum() for study in ("alpha", "beta", "gamma"))
     corpus = open_tiny(tiny_corpus, max_genes=10, memory_bytes=8 * int(nonzeros) - 1)
+    list(corpus)
     list(corpus)
     assert corpus._cache.held_bytes > 0
     assert open_tiny(tiny_corpus, memory_bytes=8 * int(nonzeros) - 1)._cache.memory_bytes == 0
@@ -276,3 +283,26 @@ def test_one_block_at_a_time_is_in_memory_while_streaming_statistics(tiny_corpus
     sizes = [len(rows) for _, rows in corpus.first_rows(60)]
     assert sum(sizes) == 60 + 50 + 12
     assert max(sizes) < 40
+
+
+def test_a_block_is_let_go_before_the_next_one_is_waited_for() -> None:
+    """So the memory of one block serves the next, and a large batch needs no second copy of its rows."""
+    states = []
+
+    class Block(Future[CsrRows]):
+        def result(self, timeout: float | None = None) -> CsrRows:
+            states.append([block() is None for block in blocks])
+            return super().result(timeout)
+
+    pieces: deque[tuple[Future[CsrRows], Piece]] = deque()
+    blocks = []
+    for place in range(3):
+        future = Block()
+        rows = CsrRows(np.array([0, 1]), np.array([place], np.int32), np.array([place + 5], np.int32))
+        blocks.append(weakref.ref(rows))
+        future.set_result(rows)
+        pieces.append((future, Piece(rows=np.array([0]), places=np.array([place]))))
+        del rows, future
+    found = gather(txfm.corpus.stream._taken(pieces), np.ones(3, dtype=np.int64))
+    assert found.counts.tolist() == [5, 6, 7]
+    assert states == [[False] * 3, [True, False, False], [True, True, False]]

@@ -11,7 +11,7 @@ LEAST_BYTES = 2**18
 # Of a buffer beside what is asked for
 MOST_TOO_LARGE = 1.5
 # Of memory that waits to be used again
-MOST_FREE_BYTES = 2**28
+MOST_FREE_BYTES = 2**29
 
 
 class BufferPool:

@@ -80,8 +80,8 @@ def open_corpus(
     threads : int, optional
         That decode and gather; None = the processors that this process may use, at most 4, or 16 for a remote corpus.
     memory_bytes : int
-        A split that takes no more than this is kept decoded in memory, which saves the work from the second epoch on;
-        of a larger one nothing is kept. Blocks in work take up to 0.5 GB besides.
+        A split that takes no more than this is kept decoded in memory when it is read a second time, which saves the
+        work from the third epoch on; of a larger one nothing is kept. Blocks in work take up to 0.5 GB besides.
     cache : path, optional
         Folder for chunks of a remote corpus; they are proven by their checksums at every use.
     cache_bytes : int

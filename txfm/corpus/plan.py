@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -21,12 +22,13 @@ class BatchPlan:
 
     Attributes
     ----------
-    pieces : list of (Future[CsrRows], Piece)
+    pieces : deque of (Future[CsrRows], Piece)
+        In the order in which they were asked for; emptied while the batch is put together.
     stores, rows : numpy.ndarray (B,)
         Where each sample lies.
     """
 
-    pieces: list[tuple[Future[CsrRows], Piece]]
+    pieces: deque[tuple[Future[CsrRows], Piece]]
     stores: np.ndarray
     rows: np.ndarray
 
@@ -81,7 +83,7 @@ class EpochPlan:
         labels = self._labels[self._bounds[number] : self._bounds[number + 1]]
         n_samples = len(range(self._rank, len(labels), self._world))
         stores, rows = np.empty(n_samples, dtype=np.int64), np.empty(n_samples, dtype=np.int64)
-        pieces: list[tuple[Future[CsrRows], Piece]] = []
+        pieces: deque[tuple[Future[CsrRows], Piece]] = deque()
         for store in np.flatnonzero(np.bincount(labels)).tolist():
             places = np.flatnonzero(labels == store)
             position = self._positions[store]

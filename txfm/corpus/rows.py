@@ -1,5 +1,6 @@
 """Some samples in memory: raw counts as CSR over the vocabulary."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,26 +51,27 @@ class Piece:
     places: np.ndarray
 
 
-def gather(blocks: list[tuple[CsrRows, Piece]], n_samples: int) -> CsrRows:
+def gather(blocks: Iterable[tuple[CsrRows, Piece]], lengths: np.ndarray) -> CsrRows:
     """Interleave rows of several blocks into one, copying each row as a whole.
 
     Parameters
     ----------
-    blocks : list of (CsrRows, Piece)
-        Whose places together are 0 ... n_samples - 1, each once.
-    n_samples : int
+    blocks : iterable of (CsrRows, Piece)
+        Whose places together are 0 ... len(lengths) - 1, each once. Taken one by one: a block that only an iterator
+        holds gives its memory back to the next one.
+    lengths : numpy.ndarray (n_samples,), int64
+        Entries of each sample.
 
     Returns
     -------
     CsrRows
         With positions as int32, the type that PyTorch and SciPy index with, and counts as int32.
     """
-    lengths = np.zeros(n_samples + 1, dtype=np.int64)
-    bounds = [(block.indptr[piece.rows], block.indptr[piece.rows + 1]) for block, piece in blocks]
-    for (_, piece), (starts, stops) in zip(blocks, bounds, strict=True):
-        lengths[piece.places + 1] = stops - starts
-    indptr = np.cumsum(lengths)
+    indptr = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=indptr[1:])
     positions, counts = (BUFFERS.empty(int(indptr[-1]), np.dtype(np.int32)) for _ in range(2))
-    for (block, piece), (starts, stops) in zip(blocks, bounds, strict=True):
+    for block, piece in blocks:
+        starts, stops = block.indptr[piece.rows], block.indptr[piece.rows + 1]
         kernels.copy_rows(block.positions, block.counts, starts, stops, indptr[piece.places], positions, counts)
+        del block
     return CsrRows(indptr, positions, counts)

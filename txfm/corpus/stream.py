@@ -18,7 +18,7 @@ from txfm.corpus.block_cache import BlockCache
 from txfm.corpus.gene_map import GeneMap
 from txfm.corpus.order import StoreOrder, batch_bounds, cut_into_blocks, label_sequence, weighted_sequence
 from txfm.corpus.plan import BatchPlan, EpochPlan
-from txfm.corpus.rows import CsrRows, gather
+from txfm.corpus.rows import CsrRows, Piece, gather
 from txfm.corpus.samples import read_samples
 from txfm.corpus.store import Store
 from txfm.corpus.variant import Variant
@@ -230,21 +230,15 @@ class Corpus:
         decoders = ThreadPoolExecutor(self.options.threads, thread_name_prefix="txfm-corpus-decode")
         gatherer = ThreadPoolExecutor(1, thread_name_prefix="txfm-corpus-gather")
         try:
-            plan = self._plan(decoders, first_batch)
-            planned: deque[BatchPlan] = deque()
             started: deque[Future[Batch]] = deque()
             n_assembled = 1
-            for number in range(first_batch, self.n_batches):
-                plan_of_batch = plan.batch(number)
-                if number in wanted:
-                    planned.append(plan_of_batch)
-                if len(planned) > self._batches_ahead:
-                    started.append(gatherer.submit(self._assemble, planned.popleft()))
-                if len(started) > n_assembled:
-                    batch = started.popleft().result()
+            for plan in self._planned_ahead(decoders, first_batch, wanted):
+                # The next one begins when this one is handed out: then the one before has given its memory back
+                batch = started.popleft().result() if len(started) >= n_assembled else None
+                started.append(gatherer.submit(self._assemble, plan))
+                if batch is not None:
                     n_assembled = max(1, min(self.options.threads, ASSEMBLED_BYTES // max(1, batch.nbytes)))
                     yield batch
-            started.extend(gatherer.submit(self._assemble, batch) for batch in planned)
             while started:
                 yield started.popleft().result()
         finally:
@@ -266,6 +260,21 @@ class Corpus:
             "samples_per_epoch": options.samples_per_epoch,
             "shares": None if self._shares is None else [float(share) for share in self._shares],
         }
+
+    def _planned_ahead(
+        self, decoders: ThreadPoolExecutor, first_batch: int, wanted: range
+    ) -> Generator[BatchPlan, None, None]:
+        """Plans of batches, each when some more have been made: making one asks for its blocks."""
+        plan = self._plan(decoders, first_batch)
+        planned: deque[BatchPlan] = deque()
+        for number in range(first_batch, self.n_batches):
+            plan_of_batch = plan.batch(number)
+            if number in wanted:
+                planned.append(plan_of_batch)
+            if len(planned) > self._batches_ahead:
+                yield planned.popleft()
+        while planned:
+            yield planned.popleft()
 
     def _plan(self, pool: ThreadPoolExecutor, first_batch: int) -> EpochPlan:
         options = self.options
@@ -312,7 +321,7 @@ class Corpus:
         return block
 
     def _assemble(self, plan: BatchPlan) -> Batch:
-        rows = gather([(block.result(), piece) for block, piece in plan.pieces], len(plan.stores))
+        rows = gather(_taken(plan.pieces), self._lengths(plan))
         return Batch(
             indptr=rows.indptr,
             positions=rows.positions,
@@ -322,9 +331,31 @@ class Corpus:
             _ids=partial(self._ids, plan.stores, plan.rows),
         )
 
+    def _lengths(self, plan: BatchPlan) -> np.ndarray:
+        """Entries of each sample of a batch; waits for blocks only where entries are dropped."""
+        lengths = np.empty(len(plan.stores), dtype=np.int64)
+        for store in np.unique(plan.stores):
+            if self._readers[store].entry.study not in self._cut_studies:
+                chosen = plan.stores == store
+                indptr, rows = self._readers[store].indptr, plan.rows[chosen]
+                lengths[chosen] = indptr[rows + 1] - indptr[rows]
+        for block, piece in plan.pieces:
+            if self._readers[plan.stores[piece.places[0]]].entry.study in self._cut_studies:
+                indptr = block.result().indptr
+                lengths[piece.places] = indptr[piece.rows + 1] - indptr[piece.rows]
+        return lengths
+
     def _ids(self, stores: np.ndarray, rows: np.ndarray) -> list[str]:
         ids = np.empty(len(stores), dtype=object)
         for store in np.unique(stores):
             chosen = stores == store
             ids[chosen] = self._readers[store].sample_ids[rows[chosen]]
         return ids.tolist()
+
+
+def _taken(pieces: deque[tuple[Future[CsrRows], Piece]]) -> Iterator[tuple[CsrRows, Piece]]:
+    """Blocks in the order in which they were asked for; none is held for longer than it is copied from."""
+    while pieces:
+        block, piece = pieces.popleft()
+        yield block.result(), piece
+        del block
