@@ -3,11 +3,12 @@
     pip install --no-deps --target DIR efaar-benchmarking==1.0 geomloss
     PYTHONPATH=DIR python -P benchmarks/evaluation_genes.py [--genes 17000] [--width 1024] [--map 2000] [--rounds 7]
 
-efaar-benchmarking's module of benchmarks imports nothing beyond geomloss that is not here; scvi-tools is for another one.
+The benchmarks of efaar-benchmarking import nothing beyond geomloss that is not here; scvi-tools is for another module.
 The five databases are those that it brings. On the map both sides read the databases, take turns in an order drawn anew
 each round (bar: 20 times faster), and must agree to 1e-12. The whole vocabulary is measured in processes of their own,
 peak memory from wait4: the exact null of all pairs (bars: 15 s, 3 GB), and what `txfm evaluate genes` does for one
 table, standardising, 256 components and three draws of 1,000,000 pairs.
+"""
 
 import argparse
 import os

@@ -6,7 +6,7 @@ The names below stay; each is imported when it is first asked for, so that `impo
 import importlib
 from typing import Any
 
-NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {"relationship_recall": "txfm.evaluation.relationships"}
 __all__ = list(NAMES)
 
 

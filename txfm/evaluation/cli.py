@@ -6,6 +6,7 @@ import importlib
 # benchmark -> (module with add_arguments(parser) and run(args), light to import; one line of help)
 BENCHMARKS = {
     "held-out": ("txfm.evaluation.held_out_cli", "compare models and their controls on a label of a held-out study"),
+    "genes": ("txfm.evaluation.genes.cli", "compare learned vectors of genes by the known relationships they recall"),
 }
 
 
