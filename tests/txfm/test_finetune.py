@@ -193,6 +193,57 @@ def test_what_cannot_be_fine_tuned_on_is_refused_with_advice(
     assert list(tmp_path.iterdir()) == []
 
 
+def with_studies(cells: Path, studies: Any, path: Path) -> Path:
+    """The same cells with a column `study`."""
+    adata = anndata.read_h5ad(cells)
+    adata.obs["study"] = pd.Categorical(studies)
+    adata.write_h5ad(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("studies", "options", "message"),
+    [
+        (["new"] * 89 + ["alpha"], (), "trained on study alpha:"),
+        (["gamma"] * 40 + ["alpha"] * 50, (), "trained on study alpha, gamma:"),
+        ([None] * 5 + ["new"] * 85, ("--study", "gamma"), "trained on study gamma:"),
+        (["alpha"] * 90, ("--study", "other"), "cannot give another name"),
+        (["alpha"] * 90, ("--study", "other", "--validation", "none"), "cannot give another name"),
+    ],
+)
+def test_no_study_that_was_seen_passes_under_another_name(
+    studies: list[str | None],
+    options: tuple[str, ...],
+    message: str,
+    model: Path,
+    cells: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mixed = with_studies(cells, studies, tmp_path / "mixed.h5ad")
+    assert finetune(model, mixed, tmp_path / "out", "--batch-column", "plate", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_study_of_a_file_is_recorded_and_scored(model: Path, cells: Path, tmp_path: Path) -> None:
+    studies = np.resize(["delta", "epsilon", ""], 90)
+    mixed = with_studies(cells, studies, tmp_path / "mixed.h5ad")
+    options = ("--batch-column", "plate", "--study", "zeta", "--no-from-scratch")
+    assert finetune(model, mixed, tmp_path / "out", *options, steps=4) == 0
+    card = txfm.load(tmp_path / "out").card
+    assert card["variant"]["name"] == "mixed"
+    numbers = {study: entry["n_samples"] for study, entry in card["training_studies"].items()}
+    assert numbers == {"delta": 26, "epsilon": 25, "zeta": 26}  # 30 each without p3; the empty sample is an epsilon
+    assert set(card["final_metrics"]["validation"]["explained_deviance_by_study"]) == set(numbers)
+    measured = json.loads((tmp_path / "out" / "finetune.json").read_text())["data"]["n_genes_of_model_measured"]
+    assert measured == dict.fromkeys(numbers, 30)
+    # Its child may be validated on none of them
+    for study in numbers:
+        child = with_studies(cells, [study] * 90, tmp_path / f"again_{study}.h5ad")
+        assert finetune(tmp_path / "out", child, tmp_path / "child", "--batch-column", "plate") == 2
+
+
 def test_without_validation_every_sample_is_trained_on(model: Path, cells: Path, tmp_path: Path) -> None:
     assert finetune(model, cells, tmp_path / "out", "--validation", "none", "--study", "alpha", steps=4) == 0
     card = txfm.load(tmp_path / "out").card

@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     held_out.add_argument("--validation-share", type=float, default=0.1, help="of a file's samples (default 0.1)")
     reading = parser.add_argument_group("reading a file")
-    reading.add_argument("--study", help="its name (default: its column study, or the file's name)")
+    reading.add_argument(
+        "--study", help="of samples whose study the column study of obs does not name (default: the file's name)"
+    )
     reading.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
     reading.add_argument("--gene-column", help="column of var with Ensembl ids or symbols, or index (default: found)")
     reading.add_argument("--genome", help="which one of a 10x .h5 that holds several")

@@ -15,6 +15,7 @@ from txfm.embedding.gene_names import KnownGenes
 from txfm.embedding.inputs.opening import open_samples
 from txfm.embedding.inputs.samples import Samples
 from txfm.embedding.run import ReadingOptions, in_vocabulary, match_input
+from txfm.finetuning.file_studies import study_of_samples
 from txfm.finetuning.held_out_batches import held_out_batches
 from txfm.finetuning.target import TargetOptions, refuse_seen
 from txfm.pretrained import PretrainedModel
@@ -41,26 +42,24 @@ class FileTarget:
         is_empty = np.asarray(counts.sum(axis=1)).ravel() == 0
         self._n_empty = int(is_empty.sum())
         counts, obs = counts[~is_empty], obs[~is_empty]
-        study = options.study or _only(obs, "study") or path.name.split(".")[0]
+        file_name = path.name.split(".")[0]
+        study_of_sample = study_of_samples(obs, options.study, file_name)
+        studies = sorted(set(study_of_sample))
         if options.validates:
-            refuse_seen(study, model)
+            refuse_seen(studies, model)
             is_validation = held_out_batches(obs, options.batch_column, options.validation_share, SEED)
             self._held_out = sorted(set(obs.loc[is_validation, options.batch_column].astype(str)))
         else:
             is_validation, self._held_out = np.zeros(len(obs), dtype=bool), []
-        about = StoreEntry(
-            path=path.name,
-            study=study,
-            recipe="as given",
-            split="",
-            assay=_only(obs, "assay") or "not stated",
-            simulated="simulated" in obs and bool(obs["simulated"].astype(bool).any()),
-            n_samples=0,
-            nnz=0,
-            digest="",
-        )
         self._corpus = InMemoryCorpus(
-            counts, obs.index.astype(str).to_numpy(dtype=object), is_validation, self.match.measured, vocabulary, about
+            counts,
+            obs.index.astype(str).to_numpy(dtype=object),
+            is_validation,
+            self.match.measured,
+            vocabulary,
+            name=studies[0] if len(studies) == 1 else file_name,
+            study_of_sample=study_of_sample,
+            about=[_about(study, path.name, obs[study_of_sample == study]) for study in studies],
         )
         self._n_validation = int(is_validation.sum())
 
@@ -79,7 +78,7 @@ class FileTarget:
 
     def facts(self) -> dict[str, Any]:
         """See `Target`."""
-        study, measured = self._corpus.variant.studies[0], int(self.match.measured.sum())
+        studies = self._corpus.variant.studies
         return {
             "file": self._path.name,
             "content_digest": self._corpus.variant.digest,
@@ -87,14 +86,29 @@ class FileTarget:
             "held_out_batches": self._held_out,
             "n_validation_samples": self._n_validation,
             "n_samples_without_counts": self._n_empty,
-            "n_genes_of_model_measured": {study: measured},
-            "n_genes_not_in_model": {study: int((self.match.positions < 0).sum())},
+            "n_genes_of_model_measured": dict.fromkeys(studies, int(self.match.measured.sum())),
+            "n_genes_not_in_model": dict.fromkeys(studies, int((self.match.positions < 0).sum())),
         }
 
 
 def _read(table: Samples, match: GeneMatch, reading: ReadingOptions) -> sp.csr_matrix:
     blocks = table.counts(allow_fractional=reading.allow_fractional, chunk_rows=reading.chunk_rows)
     return sp.vstack([in_vocabulary(rows, match.positions, len(match.measured)) for rows in blocks], format="csr")
+
+
+def _about(study: str, file: str, obs: pd.DataFrame) -> StoreEntry:
+    """What the labels of a study's samples say of it."""
+    return StoreEntry(
+        path=file,
+        study=study,
+        recipe="as given",
+        split="",
+        assay=_only(obs, "assay") or "not stated",
+        simulated="simulated" in obs and bool(obs["simulated"].astype(bool).any()),
+        n_samples=0,
+        nnz=0,
+        digest="",
+    )
 
 
 def _only(obs: pd.DataFrame, column: str) -> str | None:

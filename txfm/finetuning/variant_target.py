@@ -36,7 +36,7 @@ class VariantTarget:
         )
         for study, recipe in recipes.items():
             if options.validates and not (same_split and known.get(study, {}).get("recipe") == recipe):
-                refuse_seen(study, model)
+                refuse_seen([study], model)
         if options.validates and not sum(store.n_samples for store in self._manifest.of_split("validation")):
             raise InputError(
                 "This variant has no held-out batch to validate on",
