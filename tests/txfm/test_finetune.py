@@ -176,6 +176,23 @@ def test_a_variant_of_a_corpus_is_a_target_too(
     assert "trained on study alpha" in capsys.readouterr().err
 
 
+def test_a_grandchild_is_not_validated_on_what_its_grandparent_may_have_seen(
+    model: Path, write_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_corpus(tmp_path / "other", studies=("alpha", "beta")).folder
+    overview = json.loads((other / "corpus.json").read_text()) | {"digest": "another build"}
+    (other / "corpus.json").write_text(json.dumps(overview))
+    options = ("--variant", "tiny", "--no-from-scratch")
+    assert finetune(model, other, tmp_path / "child", *options, "--validation", "none", steps=2) == 0
+    # The child was trained on this very corpus, but its parent on another build's alpha: who knows on which samples
+    assert finetune(tmp_path / "child", other, tmp_path / "grandchild", *options, steps=2) == 2
+    assert "trained on study alpha:" in capsys.readouterr().err
+    assert not (tmp_path / "grandchild").exists()
+    # The corpus of the only training has the same held-out batches
+    assert finetune(model, model.parent / "corpus", tmp_path / "same", *options, steps=2) == 0
+    assert txfm.load(tmp_path / "same").card["final_metrics"]["validation"]["n_samples"] == 20
+
+
 def test_what_cannot_be_fine_tuned_on_is_refused_with_advice(
     model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
