@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import txfm
 from txfm.__main__ import main
 from txfm.artifact.provenance import studies_seen
-from txfm.config import config_from_mapping
+from txfm.config import PRESETS, config_from_mapping
 from txfm.errors import InputError
 from txfm.evaluation.held_out import refuse_leakage
 from txfm.finetuning.held_out_batches import held_out_batches
@@ -95,13 +95,19 @@ def test_the_new_model_keeps_the_vocabulary_and_says_where_it_comes_from(tuned: 
     assert not tuned.with_name("model.checkpoints").exists()
 
 
-def test_genes_that_the_data_lack_learn_nothing_and_the_others_do(tuned: Path, model: Path) -> None:
-    old, new = (load_file(folder / "model.safetensors") for folder in (model, tuned))
-    changed = (old["decoder_out.bias"] != new["decoder_out.bias"]).numpy()
-    measured = np.zeros(len(changed), dtype=bool)
+def test_genes_that_the_data_lack_keep_their_weights_whatever_the_weight_decay(
+    model: Path, cells: Path, tmp_path: Path
+) -> None:
+    changes = json.dumps({"steps": 24, "validate_every_steps": 24, "weight_decay_scale": 1})
+    options = ("--validation", "none", "--no-from-scratch", "--set", changes)
+    assert finetune(model, cells, tmp_path / "out", *options) == 0
+    old, new = (load_file(folder / "model.safetensors") for folder in (model, tmp_path / "out"))
+    measured = np.zeros(len(old["decoder_out.bias"]), dtype=bool)
     measured[5:35] = True
-    assert changed[measured].all()
-    assert not changed[~measured].any()  # biases have no weight decay
+    for name in ("gene_table.weight", "decoder_out.weight", "decoder_out.bias"):
+        changed = (old[name] != new[name]).reshape(len(measured), -1).any(dim=1).numpy()
+        assert changed[measured].all()
+        assert not changed[~measured].any()
 
 
 def test_the_report_compares_with_the_start_and_with_a_training_from_scratch(tuned: Path, model: Path) -> None:
@@ -281,6 +287,12 @@ def test_whole_batches_near_the_wanted_share_are_held_out(seed: int) -> None:
         held_out_batches(pd.DataFrame({"batch": ["a"] * 7}), "batch", 0.1, seed)
     with pytest.raises(InputError, match="2 of 7"):
         held_out_batches(pd.DataFrame({"batch": ["a", None] * 2 + ["b"] * 3}), "batch", 0.1, seed)
+
+
+def test_a_pretrained_model_does_not_decay_unless_asked_to() -> None:
+    for preset in PRESETS.values():
+        assert finetuning_config(preset, {"epochs": 3}).weight_decay(100) == 0
+        assert finetuning_config(preset, {"weight_decay_scale": 1}).weight_decay_scale == 1
 
 
 def test_the_budget_is_ten_epochs_unless_one_is_given() -> None:
