@@ -163,6 +163,45 @@ def test_the_table_is_printed_and_a_killed_run_goes_on_without_training_from_scr
     assert reports[0]["curves"] == reports[1]["curves"]
 
 
+def test_a_training_from_scratch_is_used_again_only_for_the_same_data_batches_and_parent(
+    model: Path, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = anndata.read_h5ad(cells)
+    more.X[0] += 1
+    more.write_h5ad(tmp_path / cells.name)
+    cousin = tmp_path / "cousin"
+    assert finetune(model, cells, cousin, "--validation", "none", "--study", "other", steps=1) == 0
+    taken, original = [], TrainingStep.__call__
+
+    def killed_after_scratch(self: TrainingStep, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(taken) == n_before:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", killed_after_scratch)
+    share = ("--validation-share", "0.4")
+    for parent, data, options, is_new in (
+        (model, cells, (), True),
+        (model, cells, (), False),
+        (model, tmp_path / cells.name, (), True),
+        (model, cells, share, True),
+        (cousin, cells, share, True),
+        (cousin, cells, share, False),
+    ):
+        taken.clear()
+        n_before = 2 if is_new else 0
+        capsys.readouterr()
+        with pytest.raises(KeyboardInterrupt):
+            finetune(parent, data, tmp_path / "out", "--batch-column", "plate", *options, steps=2)
+        output = capsys.readouterr().out
+        assert ("training from scratch, to compare with" in output, "has ended before" in output) == (
+            is_new,
+            not is_new,
+        )
+        assert len(taken) == n_before
+
+
 def test_a_variant_of_a_corpus_is_a_target_too(
     model: Path, write_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """Fine-tuning a model (sec. A.1.1): the same objective and setup on other samples, started from its weights."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,31 +133,49 @@ def finetune(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Rank
 def _from_scratch(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Ranks) -> list[dict[str, Any]]:
     """Lines of metrics of a training that knows nothing; from its file if it had ended before."""
     settings, folder = run.settings, run.settings.checkpoints
-    known = ranks.from_main(lambda: _known_scratch(run))
+    known = ranks.from_main(lambda: _known_scratch(run, target))
     if known is not None:
         print("the training from scratch has ended before", flush=True)
         return known
     print("training from scratch, to compare with", flush=True)
-    alone = replace(settings, checkpoints=folder / "from_scratch", tensorboard=_below(settings, "from_scratch"))
+    alone = replace(
+        settings,
+        checkpoints=folder / "from_scratch",
+        started_from=f"seeded weights of the vocabulary {_vocabulary_digest(run)}",
+        tensorboard=_below(settings, "from_scratch"),
+    )
     lines: list[dict[str, Any]] = []
     with fitted(target, alone, hardware, ranks) as end:
         if ranks.is_main:
             lines = read_lines(end.metrics)
-            write_json(folder / SCRATCH, {"of": _fingerprint(run), "lines": lines})
+            write_json(folder / SCRATCH, {"of": _fingerprint(run, target), "lines": lines})
     return lines
 
 
-def _known_scratch(run: FinetuningRun) -> list[dict[str, Any]] | None:
-    """The result of a training from scratch with the same settings, if this folder has one."""
+def _known_scratch(run: FinetuningRun, target: Target) -> list[dict[str, Any]] | None:
+    """The result of a training from scratch that was the same in everything, if this folder has one."""
     path = run.settings.checkpoints / SCRATCH
     if not path.is_file():
         return None
     content = json.loads(path.read_text())
-    return content["lines"] if content["of"] == _fingerprint(run) else None
+    return content["lines"] if content["of"] == _fingerprint(run, target) else None
 
 
-def _fingerprint(run: FinetuningRun) -> dict[str, Any]:
-    return {"config": run.settings.config.as_mapping(), "seed": run.settings.seed, "out": str(run.out)}
+def _fingerprint(run: FinetuningRun, target: Target) -> dict[str, Any]:
+    """What the validations of a training from scratch depend on, and what they are compared with, as json has it."""
+    fingerprint = {
+        "config": run.settings.config.as_mapping(),
+        "seed": run.settings.seed,
+        "data": target.facts(),
+        "vocabulary": _vocabulary_digest(run),
+        "parent": _identity_of(run),
+        "out": str(run.out),
+    }
+    return dict(json.loads(json.dumps(fingerprint)))
+
+
+def _vocabulary_digest(run: FinetuningRun) -> str:
+    return hashlib.sha256("\n".join(run.model.vocabulary.ensembl_ids).encode()).hexdigest()
 
 
 def _identity_of(run: FinetuningRun) -> str:
