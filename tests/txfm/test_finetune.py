@@ -328,6 +328,43 @@ def test_whole_batches_near_the_wanted_share_are_held_out(seed: int) -> None:
         held_out_batches(pd.DataFrame({"batch": ["a", None] * 2 + ["b"] * 3}), "batch", 0.1, seed)
 
 
+EQUAL = pd.DataFrame({"batch": ["a"] * 5 + ["b"] * 5})
+
+
+@pytest.mark.parametrize("share", [0.7, 0.9])
+def test_a_share_that_leaves_nothing_to_train_on_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match="nothing would be left to train on") as refused:
+        held_out_batches(EQUAL, "batch", share, 0)
+    lines = [line.split(":")[0].strip() for line in str(refused.value).splitlines()]
+    assert lines == ["error", "where", "expected", "found", "do"]
+    assert "a (5 samples), b (5 samples)" in str(refused.value)
+    assert held_out_batches(EQUAL, "batch", 0.5, 0).sum() == 5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_study_keeps_training_samples(seed: int) -> None:
+    obs = pd.DataFrame({"batch": ["only"] * 10 + ["x"] * 45 + ["y"] * 45})
+    studies = np.array(["small"] * 10 + ["large"] * 90)
+    held = held_out_batches(obs, "batch", 0.1, seed, studies)
+    assert set(obs["batch"][held]) in ({"x"}, {"y"})
+    with pytest.raises(InputError, match="a study would not be trained on"):
+        held_out_batches(EQUAL, "batch", 0.5, seed, EQUAL["batch"].to_numpy())
+
+
+@pytest.mark.parametrize("options", [("--validation", "none"), ("--batch-column", "plate")])
+def test_a_file_without_a_count_on_the_models_genes_is_refused(
+    options: tuple[str, ...], model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = anndata.read_h5ad(cells)
+    empty.X[:, :30] = 0
+    empty.write_h5ad(tmp_path / "empty.h5ad")
+    assert finetune(model, tmp_path / "empty.h5ad", tmp_path / "out", *options) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "No sample of this file has a count on the model's genes" in lines[0]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["where", "expected", "found", "do"]
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.h5ad"]
+
+
 def test_a_pretrained_model_does_not_decay_unless_asked_to() -> None:
     for preset in PRESETS.values():
         assert finetuning_config(preset, {"epochs": 3}).weight_decay(100) == 0

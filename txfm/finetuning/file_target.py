@@ -15,6 +15,7 @@ from txfm.embedding.gene_names import KnownGenes
 from txfm.embedding.inputs.opening import open_samples
 from txfm.embedding.inputs.samples import Samples
 from txfm.embedding.run import ReadingOptions, in_vocabulary, match_input
+from txfm.errors import InputError
 from txfm.finetuning.file_studies import study_of_samples
 from txfm.finetuning.held_out_batches import held_out_batches
 from txfm.finetuning.target import TargetOptions, refuse_seen
@@ -28,8 +29,8 @@ class FileTarget:
     Raises
     ------
     InputError
-        The file cannot be read, its values are not raw counts, too few genes are known, nothing names batches, or the
-        model may have been trained on some of it.
+        The file cannot be read, its values are not raw counts, too few genes are known, no sample has a count on them,
+        nothing names batches, or the model may have been trained on some of it.
     """
 
     def __init__(self, model: PretrainedModel, path: Path, options: TargetOptions) -> None:
@@ -41,13 +42,21 @@ class FileTarget:
             obs = table.read_obs()
         is_empty = np.asarray(counts.sum(axis=1)).ravel() == 0
         self._n_empty = int(is_empty.sum())
+        if is_empty.all():
+            raise InputError(
+                "No sample of this file has a count on the model's genes, so there is nothing to train on",
+                where=str(path),
+                expected="raw counts of genes that the model knows",
+                found=f"{self._n_empty:,} samples, {int(self.match.measured.sum()):,} genes of the model, all counts 0",
+                todo="check that --counts names the matrix with the raw counts (X, raw or layers/NAME)",
+            )
         counts, obs = counts[~is_empty], obs[~is_empty]
         file_name = path.name.split(".")[0]
         study_of_sample = study_of_samples(obs, options.study, file_name)
         studies = sorted(set(study_of_sample))
         if options.validates:
             refuse_seen(studies, model)
-            is_validation = held_out_batches(obs, options.batch_column, options.validation_share, SEED)
+            is_validation = held_out_batches(obs, options.batch_column, options.validation_share, SEED, study_of_sample)
             self._held_out = sorted(set(obs.loc[is_validation, options.batch_column].astype(str)))
         else:
             is_validation, self._held_out = np.zeros(len(obs), dtype=bool), []
