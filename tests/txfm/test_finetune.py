@@ -306,12 +306,18 @@ def test_every_study_of_a_file_is_recorded_and_scored(model: Path, cells: Path, 
         assert finetune(tmp_path / "out", child, tmp_path / "child", "--batch-column", "plate") == 2
 
 
-def test_without_validation_every_sample_is_trained_on(model: Path, cells: Path, tmp_path: Path) -> None:
+def test_without_validation_every_sample_is_trained_on_once(
+    model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert finetune(model, cells, tmp_path / "out", "--validation", "none", "--study", "alpha", steps=4) == 0
     card = txfm.load(tmp_path / "out").card
     assert card["training_studies"]["alpha"]["n_samples"] == 89
     assert card["final_metrics"]["validation"] is None
-    assert json.loads((tmp_path / "out" / "finetune.json").read_text())["scores"] == {}
+    report = json.loads((tmp_path / "out" / "finetune.json").read_text())
+    assert report["scores"] == {}
+    assert report["curves"]["from_scratch"] is None
+    output = capsys.readouterr().out
+    assert output.count("training from scratch") == output.count("no training from scratch:") == 1
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation",
         choices=("batches", "none"),
         default="batches",
-        help="batches (default): whole batches of a file, the validation stores of a corpus; none: nothing",
+        help="batches (default): whole batches of a file, the validation stores of a corpus; none: nothing, and no "
+        "training from scratch, which could not be compared",
     )
     held_out.add_argument("--validation-share", type=float, default=0.1, help="of a file's samples (default 0.1)")
     reading = parser.add_argument_group("reading a file")

@@ -77,6 +77,11 @@ class FileTarget:
         """The file's name."""
         return self._path.name
 
+    @property
+    def validates(self) -> bool:
+        """See `Target`."""
+        return self._options.validates
+
     def training(self, *, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> Corpus:
         """See `Samples`."""
         return self._corpus.open("train", batch_size=batch_size, seed=seed, rank=rank, world=world)

@@ -45,7 +45,8 @@ class FinetuningRun:
     out : Path
         Folder of the new model.
     compares : bool
-        Whether a training from scratch is done beside it, with the same samples, budget and seed.
+        Whether a training from scratch is done beside it, with the same samples, budget and seed. Without held-out
+        samples it never is: there is nothing to compare on.
     """
 
     model: PretrainedModel
@@ -95,7 +96,9 @@ def finetune(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Rank
     """
     ranks.from_main(lambda: refuse_finished(run.out))
     settings, folder = run.settings, run.settings.checkpoints
-    scratch = _from_scratch(run, target, hardware, ranks) if run.compares else None
+    if run.compares and not target.validates:
+        print("no training from scratch: without held-out samples there is nothing to compare on", flush=True)
+    scratch = _from_scratch(run, target, hardware, ranks) if run.compares and target.validates else None
     parent = parent_of(run.name, run.model.card)
     weights = run.model.network.state_dict()
     tuned = replace(

@@ -14,6 +14,10 @@ from txfm.training.samples import Samples
 class Target(Samples, Protocol):
     """Samples over a model's vocabulary, and what is to be said of them."""
 
+    @property
+    def validates(self) -> bool:
+        """Whether samples are held out, on which trainings can be compared."""
+
     def facts(self) -> dict[str, Any]:
         """For finetune.json."""
 

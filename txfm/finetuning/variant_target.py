@@ -44,6 +44,11 @@ class VariantTarget:
         """The variant's name."""
         return self._samples.title
 
+    @property
+    def validates(self) -> bool:
+        """See `Target`."""
+        return self._options.validates
+
     def training(self, *, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> Corpus:
         """See `Samples`."""
         return self._samples.training(batch_size=batch_size, seed=seed, rank=rank, world=world)
