@@ -255,6 +255,24 @@ def test_what_cannot_be_fine_tuned_on_is_refused_with_advice(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_used_of_a_file_is_printed_and_what_is_left_out_with_its_reason(
+    model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--batch-column", "plate", "--no-from-scratch")
+    assert finetune(model, cells, tmp_path / "out", *options, steps=1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    counts = anndata.read_h5ad(cells).X
+    share, n_genes = counts[:, :30].sum() / counts.sum(), len(txfm.load(model).vocabulary)
+    assert lines[0].startswith(f"genes: 30 of the model's {n_genes} found")
+    assert "30 of 35 input genes used" in lines[0]
+    assert lines[1].startswith(f"counts: {share:.1%} of {counts.sum():,.0f} are on the model's genes")
+    assert lines[2] == "left out: 1 of 90 samples, without a count on the model's genes"
+    assert lines[3] == "held out for validation: 12 of 89 samples, plate p3"
+    assert json.loads((tmp_path / "out" / "finetune.json").read_text())["data"]["share_of_counts"] == pytest.approx(
+        share
+    )
+
+
 def with_studies(cells: Path, studies: Any, path: Path) -> Path:
     """The same cells with a column `study`."""
     adata = anndata.read_h5ad(cells)

@@ -131,7 +131,7 @@ def _target(args: argparse.Namespace, model: "PretrainedModel") -> "Target":
     if (args.data / "variants").is_dir():
         raise InputError("A corpus has several variants", where=str(args.data), expected="--variant with a corpus")
     target = FileTarget(model, args.data, options)
-    print(target.match, flush=True)
+    print(target, flush=True)
     return target
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from txfm.errors import InputError
+from txfm.finetuning.first_few import first_few
 
 COLUMN = "study"
 
@@ -42,11 +43,7 @@ def study_of_samples(obs: pd.DataFrame, given: str | None, file_name: str) -> np
             f"The file's column {COLUMN!r} names the study of every sample, so --study cannot give another name",
             where=f"column {COLUMN!r} of obs",
             expected="no --study; or samples without a study, which get its name",
-            found=f"--study {given}; the column has {_shortened(named)}",
+            found=f"--study {given}; the column has {first_few(named)}",
             todo="leave --study out; give the column another name in the file if its values are no studies",
         )
     return stated.where(is_stated, name).to_numpy(dtype=object)
-
-
-def _shortened(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

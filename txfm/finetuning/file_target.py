@@ -10,13 +10,14 @@ import scipy.sparse as sp
 from txfm.corpus import Corpus
 from txfm.corpus.in_memory import InMemoryCorpus
 from txfm.corpus.variant import StoreEntry
-from txfm.embedding.gene_match import GeneMatch
 from txfm.embedding.gene_names import KnownGenes
 from txfm.embedding.inputs.opening import open_samples
 from txfm.embedding.inputs.samples import Samples
 from txfm.embedding.run import ReadingOptions, in_vocabulary, match_input
+from txfm.embedding.tally import Tally
 from txfm.errors import InputError
 from txfm.finetuning.file_studies import study_of_samples
+from txfm.finetuning.first_few import first_few
 from txfm.finetuning.held_out_batches import held_out_batches
 from txfm.finetuning.target import TargetOptions, refuse_seen
 from txfm.pretrained import PretrainedModel
@@ -38,16 +39,16 @@ class FileTarget:
         vocabulary = model.vocabulary
         with open_samples(path, known=KnownGenes(vocabulary), counts=options.counts, genome=options.genome) as table:
             self.match = match_input(table, vocabulary, options.reading)
-            counts = _read(table, self.match, options.reading)
-            obs = table.read_obs()
+            self._tally = Tally(self.match)
+            counts = _read(table, self._tally, options.reading)
+            obs, self._notes = table.read_obs(), table.notes
         is_empty = np.asarray(counts.sum(axis=1)).ravel() == 0
-        self._n_empty = int(is_empty.sum())
         if is_empty.all():
             raise InputError(
                 "No sample of this file has a count on the model's genes, so there is nothing to train on",
                 where=str(path),
                 expected="raw counts of genes that the model knows",
-                found=f"{self._n_empty:,} samples, {int(self.match.measured.sum()):,} genes of the model, all counts 0",
+                found=f"{len(obs):,} samples, {int(self.match.measured.sum()):,} genes of the model, all counts 0",
                 todo="check that --counts names the matrix with the raw counts (X, raw or layers/NAME)",
             )
         counts, obs = counts[~is_empty], obs[~is_empty]
@@ -71,6 +72,18 @@ class FileTarget:
             about=[_about(study, path.name, obs[study_of_sample == study]) for study in studies],
         )
         self._n_validation = int(is_validation.sum())
+
+    def __str__(self) -> str:
+        """Which genes, counts and samples of the file are used, and why others are not."""
+        lines = [*self._notes, str(self.match), str(self._tally)]
+        n_empty, n_samples = self._tally.n_empty, self._tally.n_samples
+        if n_empty:
+            lines.append(f"left out: {n_empty:,} of {n_samples:,} samples, without a count on the model's genes")
+        if self._options.validates:
+            of_all = f"{self._n_validation:,} of {n_samples - n_empty:,} samples"
+            batches = f"{self._options.batch_column} {first_few(self._held_out)}"
+            lines.append(f"held out for validation: {of_all}, {batches}")
+        return "\n".join(lines)
 
     @property
     def title(self) -> str:
@@ -99,15 +112,20 @@ class FileTarget:
             "batch_column": self._options.batch_column if self._options.validates else None,
             "held_out_batches": self._held_out,
             "n_validation_samples": self._n_validation,
-            "n_samples_without_counts": self._n_empty,
+            "n_samples_without_counts": self._tally.n_empty,
+            "share_of_counts": self._tally.matched_count_share,
             "n_genes_of_model_measured": dict.fromkeys(studies, int(self.match.measured.sum())),
             "n_genes_not_in_model": dict.fromkeys(studies, int((self.match.positions < 0).sum())),
         }
 
 
-def _read(table: Samples, match: GeneMatch, reading: ReadingOptions) -> sp.csr_matrix:
-    blocks = table.counts(allow_fractional=reading.allow_fractional, chunk_rows=reading.chunk_rows)
-    return sp.vstack([in_vocabulary(rows, match.positions, len(match.measured)) for rows in blocks], format="csr")
+def _read(table: Samples, tally: Tally, reading: ReadingOptions) -> sp.csr_matrix:
+    """Counts (n_samples, G) over the vocabulary, all rows; the tally takes every column."""
+    match, blocks = tally.match, []
+    for rows in table.counts(allow_fractional=reading.allow_fractional, chunk_rows=reading.chunk_rows):
+        blocks.append(in_vocabulary(rows, match.positions, len(match.measured)))
+        tally.update(rows, blocks[-1])
+    return sp.vstack(blocks, format="csr")
 
 
 def _about(study: str, file: str, obs: pd.DataFrame) -> StoreEntry:

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from txfm.errors import InputError
+from txfm.finetuning.first_few import first_few
 
 MOST_OF_SHARE = 1.5  # a batch that would take the held-out samples beyond this part of the wanted share stays
-N_TOLD = 5  # batches that a message names
 
 
 def held_out_batches(
@@ -59,8 +59,7 @@ def held_out_batches(
         )
     batch_of_sample, names = pd.factorize(labels.astype(str), sort=True)
     sizes = np.bincount(batch_of_sample)
-    told = ", ".join(f"{name} ({size:,} samples)" for name, size in list(zip(names, sizes, strict=True))[:N_TOLD])
-    told += f" and {len(sizes) - N_TOLD:,} more" if len(sizes) > N_TOLD else ""
+    told = first_few([f"{name} ({size:,} samples)" for name, size in zip(names, sizes, strict=True)])
     if len(sizes) < 2:
         raise InputError(
             f"Column {column!r} has one batch, of which nothing can be held out",

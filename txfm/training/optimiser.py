@@ -21,8 +21,8 @@ def adamw(network: TxFM, weight_decay: float, measured: np.ndarray | None = None
         they are. None = all.
     """
     config = network.config
-    rows_decay_apart = weight_decay > 0 and measured is not None and not measured.all()
-    of_genes = _matrices_of_genes(network) if rows_decay_apart else []
+    rates = None if not weight_decay or measured is None or measured.all() else weight_decay * measured
+    of_genes = [] if rates is None else _matrices_of_genes(network)
     apart = {id(parameter) for parameter in of_genes}
     matrices = [parameter for parameter in network.parameters() if parameter.ndim >= 2 and id(parameter) not in apart]
     others = [parameter for parameter in network.parameters() if parameter.ndim < 2 or id(parameter) in apart]
@@ -33,13 +33,13 @@ def adamw(network: TxFM, weight_decay: float, measured: np.ndarray | None = None
         eps=config.adam_epsilon,
         fused=True,
     )
-    if rows_decay_apart:
-        rates_G1 = torch.from_numpy(weight_decay * measured[:, None]).to(network.cls.device, torch.float32)
+    if rates is not None:
+        rates_G1 = torch.from_numpy(rates[:, None]).to(network.cls.device, torch.float32)
         optimiser.register_step_pre_hook(_RowDecay(of_genes, rates_G1))
     return optimiser
 
 
-def _matrices_of_genes(network: TxFM) -> list[torch.nn.Parameter]:
+def _matrices_of_genes(network: TxFM) -> list[torch.Tensor]:
     """Those with a row for each gene of the vocabulary."""
     last_layers = [layer for layer in (network.decoder_out, network.zero_out) if layer is not None]
     return [network.gene_table.weight, *(layer.weight for layer in last_layers)]
@@ -48,15 +48,13 @@ def _matrices_of_genes(network: TxFM) -> list[torch.nn.Parameter]:
 class _RowDecay:
     """Decays rows at rates of their own before each step, as AdamW decays whole matrices; a hook of an optimiser."""
 
-    def __init__(self, matrices: list[torch.nn.Parameter], rates_G1: torch.Tensor) -> None:
+    def __init__(self, matrices: list[torch.Tensor], rates_G1: torch.Tensor) -> None:
         self._matrices, self._rates_G1 = matrices, rates_G1
 
     @torch.no_grad()
     def __call__(self, optimiser: torch.optim.Optimizer, *_: Any) -> None:
-        learning_rate = optimiser.param_groups[0]["lr"]
-        factors_G1 = 1 - learning_rate * self._rates_G1
-        found_inf = getattr(optimiser, "found_inf", None)
+        rates_G1, found_inf = self._rates_G1, getattr(optimiser, "found_inf", None)
         if found_inf is not None:  # the step will change nothing, and neither does this
-            factors_G1 = torch.where(found_inf > 0, 1.0, factors_G1)
-        for matrix in self._matrices:
-            matrix.mul_(factors_G1)
+            rates_G1 = torch.where(found_inf > 0, 0, rates_G1)
+        for matrix in self._matrices:  # not times 1 - lr * rate, which float32 rounds to 1 for the rates of a long run
+            matrix.addcmul_(matrix, rates_G1, value=-optimiser.param_groups[0]["lr"])
