@@ -74,7 +74,14 @@ class TrainingRecord:
         )
 
 
-def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Path, hardware: Hardware) -> None:
+def save_model(
+    folder: Path,
+    network: TxFM,
+    record: TrainingRecord,
+    metrics: Path,
+    hardware: Hardware,
+    finetuning: Mapping[str, Any] | None = None,
+) -> None:
     """Write a trained network; see `txfm.artifact.write_artifact`.
 
     Parameters
@@ -85,6 +92,8 @@ def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Pat
     metrics : Path
         The run's metrics.jsonl, copied.
     hardware : Hardware
+    finetuning : mapping, optional
+        Of a fine-tuned model: finetune.json.
     """
     description = {
         "kind": KIND,
@@ -98,7 +107,7 @@ def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Pat
         "final_metrics": record.final_metrics,
         "software": software(precision=hardware.precision),
     }
-    write_artifact(folder, network.state_dict(), record.vocabulary, description, metrics)
+    write_artifact(folder, network.state_dict(), record.vocabulary, description, metrics, finetuning)
 
 
 class PretrainedModel(Embedder):

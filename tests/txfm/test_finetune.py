@@ -1,6 +1,7 @@
 """Fine-tuning on a file and on a corpus: what is held out, what is refused, what is written."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_the_new_model_keeps_the_vocabulary_and_says_where_it_comes_from(tuned: 
     assert "before fine-tuning" in page
     assert "after the same training from scratch" in page
     assert not tuned.with_name("model.checkpoints").exists()
+    assert set(card["files"]) == {"model.safetensors", "metrics.jsonl", "finetune.json"}
+
+
+def test_a_report_that_was_changed_is_noticed(tuned: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tuned, tmp_path / "copy")
+    report = (copy / "finetune.json").read_text()
+    (copy / "finetune.json").write_text(report.replace("pretrained", "finetuned"))
+    with pytest.raises(InputError, match=r"finetune\.json"):
+        txfm.load(copy)
+    (copy / "finetune.json").unlink()
+    assert txfm.load(copy).n_dimensions == MODEL["width"]
 
 
 def test_genes_that_the_data_lack_keep_their_weights_whatever_the_weight_decay(

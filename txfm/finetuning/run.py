@@ -20,7 +20,7 @@ from txfm.training.fit import FitSettings, Fitted, fitted
 from txfm.training.ranks import Ranks
 from txfm.training.run import refuse_finished
 
-REPORT, SCRATCH = "finetune.json", "from_scratch.json"
+SCRATCH = "from_scratch.json"
 # What the weights and the vocabulary fix. The rest decides how training goes on.
 FIXED_FIELDS = (
     "width n_heads n_blocks mlp_ratio layer_scale_init n_decoder_blocks max_genes library_size_counts preprocessing "
@@ -198,7 +198,7 @@ def _save(
     report: dict[str, Any],
     hardware: Hardware,
 ) -> None:
-    """Write finetune.json, then the model: its model.json marks both as finished."""
+    """Write the model with finetune.json."""
     record = TrainingRecord.of(
         end.corpus,
         run.settings.config,
@@ -210,9 +210,7 @@ def _save(
         parent,
     )
     record = replace(record, final_metrics=record.final_metrics | comparison.other_scores())
-    run.out.mkdir(parents=True, exist_ok=True)
-    write_json(run.out / REPORT, report)
-    save_model(run.out, end.network, record, end.metrics, hardware)
+    save_model(run.out, end.network, record, end.metrics, hardware, report)
 
 
 def _clear(folder: Path) -> None:
