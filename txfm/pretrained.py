@@ -150,7 +150,7 @@ class PretrainedModel(Embedder):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Where the weights are, and where it computes."""
         return self.network.cls.device
 
     def encoder(self, visible: np.ndarray, options: EncoderOptions = PLAIN) -> Encoder:
