@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ import torch
 from txfm.artifact import Artifact, Provenance, read_artifact, write_artifact
 from txfm.artifact.provenance import software
 from txfm.config import ModelConfig
-from txfm.corpus import Corpus
 from txfm.embedder import Embedder, Encoder
 from txfm.embedding.network_encoder import NetworkEncoder
 from txfm.embedding.options import PLAIN, EncoderOptions
@@ -19,6 +18,9 @@ from txfm.errors import InputError
 from txfm.hardware import Hardware
 from txfm.model import TxFM
 from txfm.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from txfm.corpus import Corpus
 
 KIND = "txfm"
 
@@ -52,7 +54,7 @@ class TrainingRecord:
     @classmethod
     def of(
         cls,
-        corpus: Corpus,
+        corpus: "Corpus",
         config: ModelConfig,
         seed: int,
         samples_seen: int,

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     """Embed a file or a variant."""
     from txfm.embedding.options import EmbeddingOptions
     from txfm.embedding.outputs.destination import check_destination
-    from txfm.embedding.variant import variant_of_path
+    from txfm.embedding.variant_path import variant_of_path
     from txfm.hardware import choose_hardware
     from txfm.loading import load
 

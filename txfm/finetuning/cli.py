@@ -107,7 +107,7 @@ def _model(source: str) -> "PretrainedModel":
 
 def _target(args: argparse.Namespace, model: "PretrainedModel") -> "Target":
     from txfm.embedding.run import ReadingOptions
-    from txfm.embedding.variant import variant_of_path
+    from txfm.embedding.variant_path import variant_of_path
     from txfm.finetuning.file_target import FileTarget
     from txfm.finetuning.target import TargetOptions
     from txfm.finetuning.variant_target import VariantTarget
