@@ -383,7 +383,7 @@ def test_every_study_keeps_training_samples(seed: int) -> None:
     studies = np.array(["small"] * 10 + ["large"] * 90)
     held = held_out_batches(obs, "batch", 0.1, seed, studies)
     assert set(obs["batch"][held]) in ({"x"}, {"y"})
-    with pytest.raises(InputError, match="a study would not be trained on"):
+    with pytest.raises(InputError, match="nothing of some study would be left to train on"):
         held_out_batches(EQUAL, "batch", 0.5, seed, EQUAL["batch"].to_numpy())
 
 

@@ -73,7 +73,9 @@ def held_out_batches(
     held, is_share_possible = _draw(sizes, of_study_and_batch, share * len(labels), seed)
     if not is_share_possible:
         raise InputError(
-            f"This share cannot be held out in whole batches: {_what_would_be_left(of_study_and_batch)}",
+            "This share cannot be held out in whole batches: "
+            + ("nothing" if len(of_study_and_batch) == 1 else "nothing of some study")
+            + " would be left to train on",
             where=where,
             expected="training samples of every study beside the held-out batches",
             found=f"--validation-share {share}; {told}",
@@ -112,7 +114,3 @@ def _draw(sizes: np.ndarray, of_study_and_batch: np.ndarray, wanted: float, seed
             return held, False
         held[spare[np.argmin(sizes[spare])]] = True
     return held, not was_needed or sizes[held].sum() >= wanted
-
-
-def _what_would_be_left(of_study_and_batch: np.ndarray) -> str:
-    return "nothing would be left to train on" if len(of_study_and_batch) == 1 else "a study would not be trained on"

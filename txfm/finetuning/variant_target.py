@@ -32,10 +32,13 @@ class VariantTarget:
         self._manifest = read_variant(place_of(corpus), variant)
         if options.validates:
             refuse_seen(set(self._manifest.studies) - _with_the_same_split(self._manifest, model.card), model)
-        if options.validates and not sum(store.n_samples for store in self._manifest.of_split("validation")):
+        held_out = self._manifest.of_split("validation")
+        if options.validates and not sum(store.n_samples for store in held_out):
             raise InputError(
                 "This variant has no held-out batch to validate on",
                 where=f"variant {variant} of {corpus}",
+                expected="validation stores with samples",
+                found="0 samples in " + (", ".join(store.name for store in held_out) or "no store"),
                 todo="train on it without validation with --validation none",
             )
 
