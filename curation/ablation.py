@@ -50,9 +50,7 @@ class Ablation:
     @property
     def runs(self) -> tuple[tuple[str, str, int], ...]:
         """(variant, model, seed) triples to train, each once."""
-        return tuple(
-            dict.fromkeys((cell.variant, cell.model, seed) for cell in self.cells for seed in self.seeds)
-        )
+        return tuple(dict.fromkeys((cell.variant, cell.model, seed) for cell in self.cells for seed in self.seeds))
 
     def as_list(self) -> list[dict[str, str]]:
         """For `txfm ablation --cells`."""

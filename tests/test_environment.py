@@ -119,7 +119,8 @@ def test_the_lock_file_names_no_host_and_no_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("txfm", ("report", "remote", "hub", "scvi")), ("curation", ("report", "pipeline"))]
+    ("package", "extras"),
+    [("txfm", ("report", "evaluate", "remote", "hub", "scvi")), ("curation", ("report", "pipeline"))],
 )
 def test_a_package_imports_only_what_it_declares(package: str, extras: tuple[str, ...]) -> None:
     modules = {MODULES.get(name, name) for name in _requirements(*extras)}

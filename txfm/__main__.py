@@ -18,7 +18,7 @@ VERBS = {
     "genes": ("txfm.embedding.genes_cli", "write the learned vectors of a model's genes as a table"),
     "consistency": ("txfm.consistency.cli", "find the perturbations of a screen that have a consistent effect"),
     "baseline": ("txfm.baselines.cli", "fit PCA, log counts or scVI on the training samples of a variant"),
-    "evaluate": ("txfm.evaluation.cli", "compare models on a held-out study"),
+    "evaluate": ("txfm.evaluation.cli", "compare models, baselines and other embeddings by a benchmark"),
     "ablation": ("txfm.ablation.cli", "compare the models of a grid with its default"),
     "push": ("txfm.artifact.push_cli", "upload a model to the Hugging Face Hub"),
     "pull": ("txfm.artifact.pull_cli", "download a model from the Hugging Face Hub"),

@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models", type=Path, nargs="+", required=True, help="folders <variant>.<model>.s<seed> of all cells"
     )
     parser.add_argument(
-        "--scores", type=Path, nargs="*", default=[], help="tables of held-out studies (.json), folders with scores.parquet"
+        "--scores",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="tables of held-out studies (.json), folders with scores.parquet",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="table.json; .parquet, .tsv and .md are written beside it"

@@ -38,7 +38,8 @@ def compare(grid: Iterable[TrainedCell], measured: pd.DataFrame) -> pd.DataFrame
         Adjusted by Benjamini and Hochberg over all alternatives with a p-value in the same metric.
     """
     grid = tuple(grid)
-    measured = pd.concat([measured, _pooled(measured)], ignore_index=True)
+    pooled = _pooled(measured)
+    measured = pd.concat([measured, pooled], ignore_index=True) if len(pooled) else measured
     rows = []
     for _, of_metric in measured.groupby(MEASUREMENT, sort=False, dropna=False):
         about = of_metric.iloc[0][MEASUREMENT].to_dict()
@@ -53,14 +54,14 @@ def compare(grid: Iterable[TrainedCell], measured: pd.DataFrame) -> pd.DataFrame
             row |= {"sd": own["value"].std(ddof=1), "difference": np.nan, "test": "", "p": np.nan}
             if not trained.cell.is_default and len(default):
                 row["difference"] = row["mean"] - default["value"].mean()
-                row["test"], row["p"] = test(own, default)
+                row["test"], row["p"] = two_sided_p(own, default)
             of_cells.append(row)
         for row, adjusted in zip(of_cells, adjust([row["p"] for row in of_cells]), strict=True):
             rows.append(row | {"p_adjusted": adjusted, "significant": bool(adjusted <= ALPHA)})
     return pd.DataFrame(rows)
 
 
-def test(own: pd.DataFrame, default: pd.DataFrame) -> tuple[str, float]:
+def two_sided_p(own: pd.DataFrame, default: pd.DataFrame) -> tuple[str, float]:
     """The test that fits two cells' measurements (columns value, hits, trials; a row a seed), and its two-sided p.
 
     NaN where none is possible: one seed a cell, no spread at all, or no trials.

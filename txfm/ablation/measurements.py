@@ -53,7 +53,7 @@ def measurements(grid: Iterable[TrainedCell], files: Iterable[Path]) -> pd.DataF
                 todo="evaluate all models of the grid together",
             )
         rows += found
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("value", "hits", "trials"), float))
 
 
 def _validations(cell: TrainedCell) -> Iterator[dict[str, Any]]:
@@ -87,7 +87,8 @@ def _of_frame(path: Path) -> list[dict[str, Any]]:
     scores, _ = read_scores(path)
     scores = scores[scores["primary"] & (scores["kind"] == "txfm")]
     by_run = scores.groupby(["embedder", *MEASUREMENT], sort=False, dropna=False)[["value", "hits", "trials"]]
-    return by_run.mean().reset_index().rename(columns={"embedder": "run"}).to_dict("records")
+    found = by_run.mean().reset_index().rename(columns={"embedder": "run"})
+    return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
 
 
 def _row(run: str, benchmark: str, dataset: str, task: str, metric: str, value: float) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from txfm.files import temporary_beside
 FORMAT, FORMAT_VERSION = "txfm-ablation", "0.1"
 METHOD = (
     "Mean and sd (n - 1) over training seeds; repetitions within an evaluation are averaged first.",
-    "Shares of counted things (perturbations, pairs): two-proportion z-test on hits and trials averaged over seeds, data "
-    "sets pooled in rows of dataset `all`. Other values: Welch's t-test between seeds; no test with one seed a cell.",
+    "Shares of counted things (perturbations, pairs): two-proportion z-test on hits and trials averaged over seeds, "
+    "data sets pooled in rows of dataset `all`. Other values: Welch's t-test between seeds; none with one seed a cell.",
     f"p adjusted by Benjamini and Hochberg over all alternatives of a metric; * marks adjusted p <= {ALPHA:g}.",
-    "Validation metrics are measured on held-out batches of the cell's own variant: between variants they are not compared.",
+    "Validation metrics are measured on held-out batches of the cell's own variant: variants are not compared by them.",
 )
 
 
@@ -45,12 +45,15 @@ def markdown(table: dict[str, Any]) -> str:
     for cell in table["cells"]:
         hours = "" if cell["hours"] is None else f"{cell['hours']:.3g}"
         lines.append(
-            f"| {_title(cell)} | {cell['samples']:,} | {cell['genes']:,} | {cell['samples_seen']:,} | {cell['steps']:,} "
-            f"| {cell['parameters']:,} | {hours} |"
+            f"| {_title(cell)} | {cell['samples']:,} | {cell['genes']:,} | {cell['samples_seen']:,} "
+            f"| {cell['steps']:,} | {cell['parameters']:,} | {hours} |"
         )
     for benchmark, dataset in dict.fromkeys((row["benchmark"], row["dataset"]) for row in table["rows"]):
         lines += ["", f"## {benchmark}: {dataset}", ""]
-        lines += ["| metric | cell | mean | sd | seeds | difference | p | adjusted p |", "|---|---|---:|---:|---:|---:|---:|---:|"]
+        lines += [
+            "| metric | cell | mean | sd | seeds | difference | p | adjusted p |",
+            "|---|---|---:|---:|---:|---:|---:|---:|",
+        ]
         for row in table["rows"]:
             if (row["benchmark"], row["dataset"]) == (benchmark, dataset):
                 metric = ", ".join(filter(None, [row["metric"], row["postprocessing"]]))

@@ -3,7 +3,9 @@ rule evaluate_grid:
     input:
         store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
         corpus=ancient("results/{name}/corpus/corpus.json"),
-        models=lambda wildcards: [f"{folder}/{file}" for folder in grid(wildcards) for file in ("model.safetensors", "model.json")],
+        models=lambda wildcards: [
+            f"{folder}/{file}" for folder in grid(wildcards) for file in ("model.safetensors", "model.json")
+        ],
     output:
         table="results/{name}/ablation/{study}.table.json",
         text=multiext("results/{name}/ablation/{study}.table", ".md", ".tsv"),
@@ -25,7 +27,7 @@ rule evaluate_grid:
         corpus=subpath(input.corpus, parent=True),
         folders=grid,
     shell:
-        "python -m txfm evaluate --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
+        "python -m txfm evaluate held-out --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
         " --models {params.folders:q} --out {output.table:q} --threads {threads} > {log:q} 2>&1"
 
 
