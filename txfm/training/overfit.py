@@ -20,7 +20,7 @@ from txfm.training.weights import new_network
 
 # What may be left of the deviance at the start, which is about that of the mean expression. On 16 simulated samples,
 # seeds 0 to 3: sound models of nano's and S's kind 0.0% to 0.6% after 300 steps, 2.5% to 4.0% after 150; with samples
-# mixed up, a constant embedding, or a hundredth of the learning rate 82% to 94%. An encoder that gets no gradient leaves
+# mixed up, a constant embedding, or a hundredth of the learning rate 82% to 94%. An encoder without a gradient leaves
 # 0.5% to 4.6%, because the decoder alone learns a few samples by heart: gradients are looked at by themselves.
 PASSING_SHARE = 0.1
 WARMUP_STEPS = 10
@@ -60,13 +60,15 @@ def overfit_batch(
     size = asked or choose_micro_batch(config, n_genes, len(batch), hardware, available_bytes(hardware.device))
     network = new_network(config, means, seed, hardware.device)
     log_weights = mask_log_weights(corpus, config.mask_temperature)
+    size = min(size, len(batch))
     take_step = TrainingStep(
-        network, adamw(network, 0.0), corpus.measured, log_weights, hardware, seed=seed, micro_batch=min(size, len(batch))
+        network, adamw(network, 0.0), corpus.measured, log_weights, hardware, seed=seed, micro_batch=size
     )
     inputs = inputs_of(batch, torch.from_numpy(corpus.measured).to(hardware.device), config)
     n_counted = int(np.count_nonzero(inputs.n_measured_B))
     print(
-        f"overfitting one batch of {len(batch)} samples, {take_step.micro_batch} at a time, {n_steps} steps; {hardware}",
+        f"overfitting one batch of {len(batch)} samples, {take_step.micro_batch} at a time, "
+        f"{n_steps} steps; {hardware}",
         flush=True,
     )
     start = _deviance(take_step, inputs, seed)
@@ -92,7 +94,7 @@ def _has_gradient(parameter: torch.nn.Parameter) -> bool:
 
 @torch.no_grad()
 def _deviance(take_step: TrainingStep, inputs: Inputs, seed: int) -> float:
-    """Poisson deviance of the predicted means on the preprocessed scale, whatever the loss, with the masks of step 0."""
+    """Poisson deviance of the means predicted with the masks of step 0, on the preprocessed scale, whatever the loss."""
     network, n_counted = take_step.network.eval(), int(np.count_nonzero(inputs.n_measured_B))
     config, precision = network.config, take_step.hardware.precision
     keys_B = sample_keys(torch.arange(len(inputs), device=inputs.x_BG.device), "train", seed, 0)
