@@ -26,6 +26,7 @@ MODEL = {
     "preset": "nano",
     "width": 16,
     "n_visible_genes": 12,
+    "stochastic_depth": 0.3,
     "steps": 50,
     "batch_size_samples": 16,
     "log_every_steps": 1,

@@ -180,7 +180,11 @@ def fitted(
 
 
 def _identity(settings: FitSettings, corpus: Corpus) -> dict[str, Any]:
-    """What a resumed run must have in common; not the micro-batch, which decides how and not what."""
+    """What a resumed run must have in common.
+
+    Not the micro-batch and not the number of ranks: masks and stochastic depth are drawn for each sample from its place
+    in the global batch, so that both change nothing but the order in which gradients are added up.
+    """
     config = settings.config.as_mapping()
     del config["micro_batch_size_samples"]
     return {
