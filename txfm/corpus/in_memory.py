@@ -152,12 +152,9 @@ class InMemoryCorpus:
             options=StreamOptions(
                 batch_size=batch_size,
                 seed=seed,
-                shuffle=True,
                 rank=rank,
                 world=world,
-                drop_last=False,
                 threads=1,
                 memory_bytes=0,  # nothing is decoded
-                samples_per_epoch=None,
             ),
         )
