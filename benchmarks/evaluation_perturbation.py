@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation_perturbation.py [--cells 300000] [--width 768] [--perturbations 2000] [--rounds 3]
 
-Simulated embeddings, half of whose perturbations shift their cells, are made in a process of their own, which then calls
+Simulated embeddings, half of whose perturbations shift their cells, are made in a process of their own, which calls
 `txfm.evaluation.perturbation_consistency`: alignment, statistic and both nulls. Peak memory is the resident set of that
 process, the embeddings among it, from wait4. Bars: 60 s and 3 GB on two cores. A screen that does not fit into
 memory: benchmarks/consistency.py.
