@@ -47,8 +47,7 @@ def markdown(summary: pd.DataFrame, record: Mapping[str, Any]) -> str:
 def table(summary: pd.DataFrame) -> list[str]:
     """Lines of the table: a row an embedder, a column a metric that some embedder has."""
     numbers = {
-        (row.embedder, row.task, row.metric): _number(row.mean, row.sd)
-        for row in summary.itertuples(index=False)
+        (row.embedder, row.task, row.metric): _number(row.mean, row.sd) for row in summary.itertuples(index=False)
     }
     shown = {key: title for key, title in TITLES.items() if any(found[1:] == key for found in numbers)}
     lines = ["| embedder | " + " | ".join(shown.values()) + " |", "|---|" + "---:|" * len(shown)]

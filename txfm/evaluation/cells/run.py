@@ -149,7 +149,13 @@ def _clusters(
         drawn = cells.draw(settings.max_cells, seed)
         found = clustering_scores(values[drawn], cells.labels[drawn], seed=seed)
         outcome.clusterings.extend(
-            {"embedder": embedder, "seed": seed, "resolution": resolution, "nmi": nmi, "is_best": resolution == found.resolution}
+            {
+                "embedder": embedder,
+                "seed": seed,
+                "resolution": resolution,
+                "nmi": nmi,
+                "is_best": resolution == found.resolution,
+            }
             for resolution, nmi in found.nmi_of_resolution
         )
         yield Measurement(metric="nmi", value=found.nmi, seed=seed)
