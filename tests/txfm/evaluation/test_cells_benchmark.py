@@ -1,4 +1,4 @@
-"""The cell-type benchmark and that of layers, from files: what is scored, drawn, refused, and reported with a reason."""
+"""The benchmarks of cell types and of layers, from files: what is scored, drawn, refused, reported with a reason."""
 
 import json
 from pathlib import Path

@@ -1,10 +1,14 @@
 """Metrics of the cell-type benchmark: the authors' values, chance, the top, and the order of rows."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.decomposition import PCA
 
 from txfm.errors import InputError
 from txfm.evaluation import clustering_scores, silhouette_scores
@@ -74,7 +78,7 @@ def test_a_perfect_embedding_scores_the_top():
     assert (found.nmi, found.ari, found.n_clusters) == (pytest.approx(1.0), pytest.approx(1.0), 4)
     widths = silhouette_scores(values, labels, batch)
     assert widths.label > 0.97
-    assert widths.batch > 0.9
+    assert widths.batch > 0.85  # 1 of infinitely many cells
     split = split_samples(labels, batch, 0)
     for head in ("linear", "mlp"):
         probe = classify(values, labels, split, head, settings=QUICK)
@@ -110,6 +114,25 @@ def test_the_order_of_rows_changes_nothing(known):
     assert (ours.label, ours.batch) == pytest.approx((theirs.label, theirs.batch), abs=1e-9)
 
 
+# --- real cells
+
+
+@pytest.mark.real
+def test_three_cancer_cell_lines_are_told_apart_by_pca():
+    folder = Path(os.environ.get("DIVERSERNA_DATA", "../shared/data")) / "studies" / "mixology_3cl"
+    if not folder.is_dir():
+        pytest.skip("the real studies are not here: set DIVERSERNA_DATA")
+    counts = pd.read_csv(folder / "sc_celseq2.count.csv.gz", index_col=0).T.to_numpy(dtype=np.float64)
+    lines = pd.read_csv(folder / "sc_celseq2.metadata.csv.gz", index_col=0)["cell_line"].to_numpy(dtype=str)
+    logs = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    values = PCA(20, svd_solver="randomized", random_state=0).fit_transform(logs)
+    found = clustering_scores(values, lines)
+    assert found.nmi > 0.95
+    assert silhouette_scores(values, lines).label > 0.6
+    shuffled = clustering_scores(values, np.random.default_rng(0).permutation(lines))
+    assert abs(shuffled.ari) < 0.05
+
+
 # --- silhouettes of batches
 
 
@@ -138,7 +161,7 @@ def test_batches_are_on_one_side_and_three_quarters_are_trained_on():
 
 @pytest.mark.parametrize("n_batches", [None, 1, 2])
 def test_too_few_batches_give_a_stratified_random_split(n_batches):
-    _, labels, batch = blobs(1.0)
+    _, labels, _ = blobs(1.0)
     few = None if n_batches is None else np.array([f"s{i % n_batches}" for i in range(len(labels))])
     split = split_samples(labels, few, 0)
     assert not split.by_batch

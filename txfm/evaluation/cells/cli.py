@@ -98,9 +98,8 @@ def run(args: argparse.Namespace) -> None:
     write_scores(args.out, frame, record, page, {"summary": summary, **frames})
     print(page.split("## How to read it")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
-    print(
-        f"wrote {args.out}/scores.parquet, .json, .tsv, .md and {', '.join(f'{name}.parquet' for name in ['summary', *frames])}"
-    )
+    tables = ", ".join(f"{name}.parquet" for name in ("summary", *frames))
+    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {tables}")
 
 
 def settings_of(args: argparse.Namespace, device: str) -> "Settings":

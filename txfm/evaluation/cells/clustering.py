@@ -1,8 +1,6 @@
 """Agreement of Louvain clusters with labels, at the best of several resolutions (Kedzierska et al. 2025)."""
 
-import random
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
+from txfm.evaluation.seeded_igraph import load_igraph, seeded
 
 N_NEIGHBOURS = 15  # scanpy's default; a sample counts as its own first neighbour
 RESOLUTIONS = tuple(round(0.2 * step, 1) for step in range(1, 11))
@@ -73,20 +72,17 @@ def clustering_scores(
             expected="three samples of two labels",
             found=f"{len(labels):,} samples of {len(set(labels))} labels",
         )
-    igraph = _igraph()
+    igraph = load_igraph("Clusters", "leave clusters out (--tasks)")
     embedding, labels = np.asarray(embedding), np.asarray(labels)
     order = by_value(embedding)  # Louvain depends on the order of the vertices, and the file's shall not matter
     embedding, labels = embedding[order], labels[order]
     edges = neighbour_graph(embedding, n_neighbours)
     graph = igraph.Graph(n=len(labels), edges=np.column_stack([edges.row, edges.col]))
     found = []
-    try:
-        for resolution in resolutions:
-            igraph.set_random_number_generator(random.Random(seed))
+    for resolution in resolutions:
+        with seeded(igraph, seed):
             clusters = graph.community_multilevel(resolution=resolution).membership
-            found.append((normalized_mutual_info_score(labels, clusters), clusters))
-    finally:
-        igraph.set_random_number_generator(random)
+        found.append((normalized_mutual_info_score(labels, clusters), clusters))
     best = int(np.argmax([nmi for nmi, _ in found]))
     nmi, clusters = found[best]
     return Clustering(
@@ -113,13 +109,3 @@ def neighbour_graph(embedding: np.ndarray, n_neighbours: int) -> sp.coo_matrix:
         (np.ones(n * n_others, np.int8), neighbours.ravel(), np.arange(n + 1) * n_others), shape=(n, n)
     )
     return sp.coo_matrix(sp.triu(pairs.maximum(pairs.T), k=1))
-
-
-def _igraph() -> ModuleType:
-    try:
-        import igraph
-    except ImportError as error:
-        raise InputError(
-            "Clustering needs the package igraph", todo='install it: pip install "diverserna[evaluate]"'
-        ) from error
-    return igraph

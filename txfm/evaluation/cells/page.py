@@ -10,13 +10,14 @@ from txfm.evaluation.cells.settings import TITLES
 
 METHOD = (
     "Mean ± sd over the seeds; one number alone where nothing is drawn. All metrics: the larger, the better.",
-    "NMI, ARI: Louvain clusters of the graph of 15 nearest neighbours (Euclidean, no PCA), ten resolutions from 0.2 to 2.0, "
-    "the one of the largest NMI. It is chosen by the labels that it is scored on, as in the paper: an upper bound. Chance: "
-    "ARI 0; NMI above 0, see random.",
-    "ASW: (silhouette of the labels + 1) / 2; 0.5 says nothing. ASW batch: mean of 1 - |silhouette of the batch| within a "
-    "label, then over labels (scib); 1 is perfect mixing, which random numbers have too.",
-    "Linear, MLP: classifiers on standardised dimensions, tested on other batches (a quarter of them) where there are three "
-    "or more; learning rate and end of training are chosen on a fifth of the training cells. Macro-F1: mean over labels.",
+    "NMI, ARI: Louvain clusters of the graph of 15 nearest neighbours (Euclidean, no PCA), ten resolutions from 0.2 to "
+    "2.0, the one of the largest NMI. It is chosen by the labels that it is scored on, as in the paper: an upper "
+    "bound. Chance: ARI 0; NMI above 0, see random.",
+    "ASW: (silhouette of the labels + 1) / 2; 0.5 says nothing. ASW batch: mean of 1 - |silhouette of the batch| "
+    "within a label, then over labels (scib); 1 is perfect mixing, which random numbers come near.",
+    "Linear, MLP: classifiers on standardised dimensions, tested on other batches (a quarter of them) where there are "
+    "three or more; learning rate and end of training are chosen on a fifth of the training cells. Macro-F1: mean "
+    "over labels.",
     "random: independent normal numbers in place of an embedding: the floor of all but ASW batch, whose top it is.",
 )
 
@@ -47,7 +48,8 @@ def markdown(summary: pd.DataFrame, record: Mapping[str, Any]) -> str:
 def table(summary: pd.DataFrame) -> list[str]:
     """Lines of the table: a row an embedder, a column a metric that some embedder has."""
     numbers = {
-        (row.embedder, row.task, row.metric): _number(row.mean, row.sd) for row in summary.itertuples(index=False)
+        (row["embedder"], row["task"], row["metric"]): _number(row["mean"], row["sd"])
+        for row in summary.to_dict("records")
     }
     shown = {key: title for key, title in TITLES.items() if any(found[1:] == key for found in numbers)}
     lines = ["| embedder | " + " | ".join(shown.values()) + " |", "|---|" + "---:|" * len(shown)]

@@ -30,8 +30,8 @@ class Settings:
     Attributes
     ----------
     seeds : tuple of int
-        Draws of `max_cells` cells for clusters and silhouettes, and the seed of Louvain. Of a file with fewer cells each
-        draw is all of it, and silhouettes are computed once.
+        Draws of `max_cells` cells for clusters and silhouettes, and the seed of Louvain. Of a file with fewer cells
+        each draw is all of it, and silhouettes are computed once.
     max_cells : int
         Of a draw.
     split_seeds : tuple of int

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn import config_context
 from sklearn.metrics import silhouette_samples
 
 from txfm.errors import InputError
+
+BLOCK_MIB = 256  # of distances at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +18,8 @@ class Silhouettes:
     Attributes
     ----------
     label : float
-        ``(s + 1) / 2``, s the mean silhouette of the labels. Eq. 16 of the paper leaves the scaling out, its Table 4 does not.
+        ``(s + 1) / 2``, s the mean silhouette of the labels. Eq. 16 of the paper leaves the scaling out, its Table 4
+        does not.
     batch : float or None
         Mean over labels of the mean of ``1 - |s|``, s the silhouettes of batches among the samples of a label. The text
         of eq. 17 and the code of the authors disagree; this is the code. None where no label has what it takes.
@@ -48,8 +52,10 @@ def silhouette_scores(embedding: np.ndarray, labels: np.ndarray, batch: np.ndarr
             expected="from two labels to one less than samples",
             found=f"{len(set(labels)):,} labels of {len(labels):,} samples",
         )
-    label = (float(silhouette_samples(embedding, labels).mean()) + 1) / 2
-    widths = [] if batch is None else list(_mixing(embedding, labels, batch))
+    embedding = np.asarray(embedding, dtype=np.float64)
+    with config_context(working_memory=BLOCK_MIB):
+        label = (float(silhouette_samples(embedding, labels).mean()) + 1) / 2
+        widths = [] if batch is None else _mixing(embedding, labels, batch)
     return Silhouettes(label=label, batch=float(np.mean(widths)) if widths else None, n_labels_of_batch=len(widths))
 
 

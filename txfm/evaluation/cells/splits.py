@@ -51,8 +51,8 @@ def split_samples(labels: np.ndarray, batch: np.ndarray | None, seed: int) -> Sp
     rng = np.random.default_rng(seed)
     rows = np.arange(len(labels))
     batches = np.array([]) if batch is None else np.unique(batch)
-    by_batch = batch is not None and len(batches) >= LEAST_BATCHES
-    if by_batch:
+    by_batch = len(batches) >= LEAST_BATCHES
+    if batch is not None and by_batch:
         # At least one batch is tested on, and at least one is trained on
         n_train = min(max(1, round(TRAIN_SHARE * len(batches))), len(batches) - 1)
         in_train = np.isin(batch, rng.permutation(batches)[:n_train])
@@ -67,7 +67,7 @@ def split_samples(labels: np.ndarray, batch: np.ndarray | None, seed: int) -> Sp
         raise InputError(
             "A probe has nothing to learn or nothing to be tested on",
             expected="two labels among the training samples, and test samples of these labels",
-            found=f"{len(set(labels[train]))} labels, {int(known.sum()):,} of {len(test):,} test samples of one of them",
+            found=f"{len(set(labels[train]))} labels, {int(known.sum()):,} such test samples of {len(test):,}",
         )
     test = test[known]
     n_left_out = len(labels) - len(train) - len(validation) - len(test)

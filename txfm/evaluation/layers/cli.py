@@ -69,10 +69,13 @@ def run(args: argparse.Namespace) -> None:
         **({} if question.cells is None else {"cells": asdict(question.cell_settings)}),
         **({} if question.screen is None else {"screen": asdict(question.screen_settings)}),
     }
-    dropped = {} if question.cells is None else {f"cells: {reason}": n for reason, n in question.cells.dropped.items()}
-    dropped |= (
-        {} if question.screen is None else {f"screen: {reason}": n for reason, n in question.screen.dropped.items()}
-    )
+    parts = {"cells": question.cells, "screen": question.screen}
+    dropped = {
+        f"{name}: {reason}": number
+        for name, part in parts.items()
+        if part is not None
+        for reason, number in part.dropped.items()
+    }
     record = {
         "benchmark": "layers",
         "dataset": dataset,

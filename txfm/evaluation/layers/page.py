@@ -1,16 +1,16 @@
 """scores.md of the layers: a table a model, a row a layer."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from txfm.evaluation.cells.settings import TITLES
 
 METHOD = (
-    "Mean ± sd over the seeds. block1 ...: the CLS token after each block of the encoder; cls: the embedding, which is the "
-    "last block after the final norm; decoder1 ...: the hidden vector after each block of the decoder.",
+    "Mean ± sd over the seeds. block1 ...: the CLS token after each block of the encoder; cls: the embedding, which is "
+    "the last block after the final norm; decoder1 ...: the hidden vector after each block of the decoder.",
     "The largest of a column is bold. It is found on the samples that it is reported on: choose a layer on other data.",
     "What the metrics are: docs/evaluation-cells.md, and docs/evaluation-perturbation.md for those of a screen.",
 )
@@ -40,8 +40,8 @@ def _table(of_model: pd.DataFrame) -> list[str]:
     ]
     layers = list(dict.fromkeys(of_model["layer"]))
     cells = {
-        (row.layer, (row.task, row.metric, row.postprocessing)): (row.mean, row.sd)
-        for row in of_model.itertuples(index=False)
+        (row["layer"], (row["task"], row["metric"], row["postprocessing"])): (float(row["mean"]), float(row["sd"]))
+        for row in of_model.to_dict("records")
     }
     best = {key: max(cells[layer, key][0] for layer in layers if (layer, key) in cells) for key in keys}
     lines = ["| layer | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(keys)]
@@ -53,6 +53,6 @@ def _table(of_model: pd.DataFrame) -> list[str]:
                 continue
             mean, sd = cells[layer, key]
             number = f"**{mean:.3f}**" if mean == best[key] else f"{mean:.3f}"
-            texts.append(number if np.isnan(sd) else f"{number} ± {sd:.3f}")
+            texts.append(number if math.isnan(sd) else f"{number} ± {sd:.3f}")
         lines.append(f"| {layer} | " + " | ".join(texts) + " |")
     return [*lines, ""]

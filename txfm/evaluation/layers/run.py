@@ -39,8 +39,8 @@ class Question:
 
     cells: LabelledCells | None = None
     screen: Screen | None = None
-    cell_settings: CellSettings = CellSettings()
-    screen_settings: ScreenSettings = ScreenSettings()
+    cell_settings: CellSettings = field(default_factory=CellSettings)
+    screen_settings: ScreenSettings = field(default_factory=ScreenSettings)
     relations: Mapping[str, pd.DataFrame] | InputError = field(default_factory=dict)
 
 
