@@ -87,7 +87,7 @@ class _Below(io.TextIOBase):
         return self._stream.fileno()
 
     @property
-    def encoding(self) -> Any:
+    def encoding(self) -> Any:  # type: ignore[override]
         return self._stream.encoding
 
 

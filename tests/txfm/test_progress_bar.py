@@ -67,7 +67,7 @@ def assert_no_message_shares_the_line_of_a_bar(lines: list[str], *messages: str)
     assert not any("[#" in line and not BAR.match(line) for line in lines), lines
     for line in lines:
         assert not BAR.match(line) or not any(message in line for message in messages), line
-    assert sum(bool(BAR.match(line)) for line in lines) == 1  # at its end
+    assert sum(bool(BAR.match(line)) for line in lines) <= 1  # at its end, unless a message took its place
 
 
 def test_a_training_on_a_terminal_prints_below_its_bar(tiny_corpus: Any, tmp_path: Path) -> None:

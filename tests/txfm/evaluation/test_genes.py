@@ -129,7 +129,10 @@ def evaluate(folder: Path, *options: object) -> None:
     where = ["--relations", folder / "relations", "--gene-types", folder / "hgnc.txt", "--null-pairs", 20_000]
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
-    cli.run(parser.parse_args(list(map(str, [options[0], *where, *options[1:]]))))
+    given = list(map(str, options))
+    n_models = next((i for i, option in enumerate(given) if option.startswith("--")), len(given))
+    # What is given later wins, and argparse wants all models in one place
+    cli.run(parser.parse_args([*given[:n_models], *map(str, where), *given[n_models:]]))
 
 
 @pytest.fixture(scope="module")

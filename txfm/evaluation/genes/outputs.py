@@ -1,6 +1,5 @@
 """The files of a gene benchmark: scores in the shape of every benchmark, and what only genes have beside them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def check_out(out: Path) -> None:
 
 
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
-    """Write the folder; each file replaces an older one in one step, scores.json comes last (docs/evaluation-genes.md)."""
+    """Write the folder; each file replaces an older one in one step, and scores.json comes last."""
     summary, comparisons = summarise(results.recall), compare(results.recall)
     frames = {
         "summary.tsv": summary,
@@ -59,13 +58,11 @@ def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> 
         if frame is None:
             (out / name).unlink(missing_ok=True)
             continue
-        write: Callable[[Path], object] = (
-            (lambda path, frame=frame: frame.to_parquet(path, index=False))
-            if name.endswith(".parquet")
-            else (lambda path, frame=frame: frame.to_csv(path, sep="\t", index=False, lineterminator="\n"))
-        )
         with atomic(out / name) as temporary:
-            write(temporary)
+            if name.endswith(".parquet"):
+                frame.to_parquet(temporary, index=False)
+            else:
+                frame.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     scores, not_scored = scores_of(results)
     record = record_of(results, benchmark, not_scored)
     write_scores(out, scores, record, markdown(results, summary, comparisons))
@@ -87,7 +84,8 @@ def scores_of(results: GeneResults) -> tuple[pd.DataFrame, list[dict[str, str]]]
     columns = ["embedder", "dataset", "task", "metric"]
     missing = frame.loc[~is_scored, columns].drop_duplicates().assign(reason="no pair is among the genes compared")
     missing.loc[missing["task"] == "modules", "reason"] = "there are no modules, or one seed"
-    return frame[is_scored].reset_index(drop=True), missing.to_dict("records")
+    reasons = [{str(name): str(value) for name, value in row.items()} for row in missing.to_dict("records")]
+    return frame[is_scored].reset_index(drop=True), reasons
 
 
 def record_of(results: GeneResults, benchmark: GeneBenchmark, not_scored: list[dict[str, str]]) -> dict[str, Any]:
