@@ -1,6 +1,6 @@
 """Seconds and peak memory of the metrics on labels of cells, by number of cells; each in a process of its own.
 
-    python benchmarks/evaluation_cells.py --cells 10000 100000 --dimensions 256 --repeats 3 --out cells.json
+python benchmarks/evaluation_cells.py --cells 10000 100000 --dimensions 256 --repeats 3 --out cells.json
 """
 
 import argparse
