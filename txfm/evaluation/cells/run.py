@@ -176,7 +176,9 @@ def _silhouettes(
             yield Measurement(metric="asw_batch", value=found.batch, seed=seed)
         elif batch is not None:
             reason = "asw_batch: no label has cells of two batches, and more cells than batches"
-            outcome.not_scored.append({"embedder": embedder, "task": "silhouettes", "reason": reason})
+            row = {"embedder": embedder, "task": "silhouettes", "reason": reason}
+            if row not in outcome.not_scored:  # once for all draws
+                outcome.not_scored.append(row)
 
 
 def _probes(
