@@ -137,15 +137,5 @@ class InMemoryCorpus:
             n_decoded=0,
             split=split,
             shares=None,
-            options=StreamOptions(
-                batch_size=batch_size,
-                seed=seed,
-                shuffle=True,
-                rank=rank,
-                world=world,
-                drop_last=False,
-                threads=1,
-                memory_bytes=0,  # nothing is decoded
-                samples_per_epoch=None,
-            ),
+            options=StreamOptions(batch_size=batch_size, seed=seed, rank=rank, world=world),
         )
