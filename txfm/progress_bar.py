@@ -37,7 +37,7 @@ class ProgressBar:
             return
         filled = round(WIDTH * done / max(self.total, 1))
         line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {text}"
-        self.stream.write(CLEARED + line[: _columns(self.stream) - 1])  # a longer one would wrap, and could not be cleared
+        self.stream.write(CLEARED + line[: _columns(self.stream) - 1])  # a line that wraps could not be cleared
         self.stream.flush()
         self._is_drawn = True
 
