@@ -1,10 +1,9 @@
 """How far a command is: one line at the bottom of a terminal, below everything that is printed meanwhile."""
 
-import io
 import os
 import sys
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, cast
 
 CLEARED = "\r\x1b[K"
 WIDTH = 20  # of the bar itself
@@ -37,9 +36,7 @@ class ProgressBar:
             return
         filled = round(WIDTH * done / max(self.total, 1))
         line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {text}"
-        self.stream.write(
-            CLEARED + line[: _columns(self.stream) - 1]
-        )  # a longer one would wrap, and could not be cleared
+        self.stream.write(CLEARED + line[: _columns(self.stream) - 1])  # a line that wraps could not be cleared
         self.stream.flush()
         self._is_drawn = True
 
@@ -52,7 +49,7 @@ class ProgressBar:
 
     def __enter__(self) -> Self:
         if self.on_terminal:
-            out, err = (_Below(self, stream) for stream in (sys.stdout, sys.stderr))
+            out, err = (cast(TextIO, _Below(self, stream)) for stream in (sys.stdout, sys.stderr))
             if out.isatty():
                 self._cleaning.enter_context(redirect_stdout(out))
             if err.isatty():
@@ -67,8 +64,8 @@ class ProgressBar:
             self.stream.flush()
 
 
-class _Below(io.TextIOBase):
-    """A stream to the terminal that a bar is on."""
+class _Below:
+    """A stream to the terminal that a bar is on; all but writing is the stream's own."""
 
     def __init__(self, bar: ProgressBar, stream: TextIO) -> None:
         self._bar, self._stream = bar, stream
@@ -77,18 +74,8 @@ class _Below(io.TextIOBase):
         self._bar.take_away()
         return self._stream.write(text)
 
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> Any:  # type: ignore[override]
-        return self._stream.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def duration(seconds: float) -> str:

@@ -260,7 +260,7 @@ def test_two_trainings_never_share_a_folder_of_checkpoints(tiny_corpus: Any, tmp
 
 def test_the_same_curve_comes_out_however_many_samples_pass_at_once(tiny_corpus: Any, tmp_path: Path) -> None:
     for size in (None, 5):
-        run = tiny_run(tiny_corpus, tmp_path / str(size), stochastic_depth=0.0)
+        run = tiny_run(tiny_corpus, tmp_path / str(size))
         train(replace(run, micro_batch=size), ONE_THREAD)
     whole, parts = metrics(tmp_path / "None" / "model"), metrics(tmp_path / "5" / "model")
     assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in whole], rel=1e-5)
@@ -381,23 +381,20 @@ def test_a_variant_without_validation_trains_and_says_so(
     assert {line["kind"] for line in metrics(tmp_path / "model")} == {"train"}
 
 
-def test_micro_batches_give_the_same_gradient_up_to_rounding(tiny_corpus: Any, tmp_path: Path) -> None:
-    everything = {"n_visible_genes": 56, "stochastic_depth": 0.0, "samples_seen": 33}
-    for name, size in (("whole", None), ("parts", 5)):
-        run = tiny_run(tiny_corpus, tmp_path / name, **everything, micro_batch_size_samples=size)
-        train(run, ONE_THREAD)
-    whole, parts = metrics(tmp_path / "whole" / "model"), metrics(tmp_path / "parts" / "model")
-    for first, second in zip(whole, parts, strict=True):
-        assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_training_explains_held_out_samples(tiny_corpus: Any, tmp_path: Path, seed: int) -> None:
+    """At most 7% of the deviance: 132 samples teach little. With stochastic depth two seeds of four explain none.
 
-
-def test_training_lowers_the_validation_loss(tiny_corpus: Any, tmp_path: Path) -> None:
-    # 132 samples teach little: with seeds 0 and 3 the loss stays level, with 1 and 2 it falls by 100, in whatever order
-    run = replace(tiny_run(tiny_corpus, tmp_path, samples_seen=4000, n_visible_genes=40), seed=1)
-    train(run, ONE_THREAD)
-    validations = [line for line in metrics(tmp_path / "model") if line["kind"] == "validation"]
-    assert validations[-1]["loss"] < validations[0]["loss"]
-    assert validations[-1]["dead_gene_share"] == 0
+    A network of width 16 has nothing to spare. What a model explains comes first, because the losses of different
+    seeds start at different values.
+    """
+    changes = {"samples_seen": 4000, "n_visible_genes": 40, "stochastic_depth": 0.0, "validate_every_steps": 1000}
+    train(replace(tiny_run(tiny_corpus, tmp_path, **changes), seed=seed), ONE_THREAD)
+    first, last = [line for line in metrics(tmp_path / "model") if line["kind"] == "validation"]
+    assert first["explained_deviance"] < 0.01
+    assert last["explained_deviance"] > 0.03  # 0.059 to 0.072
+    assert last["loss"] < first["loss"]
+    assert last["dead_gene_share"] == 0
 
 
 def test_learning_rate_rises_for_a_tenth_and_then_falls() -> None:

@@ -1,9 +1,8 @@
-"""Samples in memory as a corpus, so that whatever reads a corpus reads them, too."""
+"""Samples in memory as a corpus of one study, so that whatever reads a corpus reads them, too."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -80,7 +79,7 @@ class InMemoryStore:
 
 
 class InMemoryCorpus:
-    """Training and validation samples of some studies, opened as `open_corpus` opens those of a corpus.
+    """Training and validation samples of one study, opened as `open_corpus` opens those of a corpus.
 
     Parameters
     ----------
@@ -89,13 +88,10 @@ class InMemoryCorpus:
     sample_ids : numpy.ndarray (n_samples,), str
     is_validation : numpy.ndarray (n_samples,), bool
     measured : numpy.ndarray (G,), bool
-        Genes of the vocabulary that the studies measured: they share one table.
+        Genes of the vocabulary that the study measured.
     vocabulary : Vocabulary
-    name : str
-        Of the whole.
-    study_of_sample : numpy.ndarray (n_samples,), str
-    about : sequence of StoreEntry
-        What is known of each study; its split, size and digest are found out here.
+    about : StoreEntry
+        What is known of the study; its split, size and digest are found out here.
     """
 
     def __init__(
@@ -105,33 +101,25 @@ class InMemoryCorpus:
         is_validation: np.ndarray,
         measured: np.ndarray,
         vocabulary: Vocabulary,
-        *,
-        name: str,
-        study_of_sample: np.ndarray,
-        about: Sequence[StoreEntry],
+        about: StoreEntry,
     ) -> None:
-        about = sorted(about, key=lambda entry: entry.study)
         chosen = {"train": ~is_validation, "validation": is_validation}
-        self._stores: dict[str, list[InMemoryStore]] = {split: [] for split in chosen}
-        for entry in about:
-            for split, stores in self._stores.items():
-                rows = chosen[split] & (study_of_sample == entry.study)
-                as_split = replace(entry, split=split)
-                store = InMemoryStore(as_split, counts[rows], sample_ids[rows], vocabulary.axis_positions)
-                store.entry = replace(store.entry, digest=store.digest)
-                stores.append(store)
-        entries = tuple(store.entry for stores in self._stores.values() for store in stores)
-        content = hashlib.sha256(" ".join(vocabulary.ensembl_ids).encode() + measured.tobytes())
-        for entry in entries:
-            content.update(f"\n{entry.split} {entry.digest} {entry.study}".encode())
+        self._stores = {
+            split: InMemoryStore(replace(about, split=split), counts[rows], sample_ids[rows], vocabulary.axis_positions)
+            for split, rows in chosen.items()
+        }
+        for store in self._stores.values():
+            store.entry = replace(store.entry, digest=store.digest)
+        genes = hashlib.sha256(" ".join(vocabulary.ensembl_ids).encode() + measured.tobytes()).hexdigest()
+        digest = hashlib.sha256("".join([genes, *(store.entry.digest for store in self._stores.values())]).encode())
         self._vocabulary = vocabulary
-        self._measured = np.tile(measured, (len(about), 1))
+        self._measured = measured[None, :]
         self.variant = Variant(
-            name=name,
-            digest=content.hexdigest(),
+            name=about.study,
+            digest=digest.hexdigest(),
             corpus_digest=None,
-            studies=tuple(entry.study for entry in about),
-            stores=entries,
+            studies=(about.study,),
+            stores=tuple(store.entry for store in self._stores.values()),
             measured=None,
             held_out=(),
             about={},
@@ -141,7 +129,7 @@ class InMemoryCorpus:
         """Open one split; arguments as for `open_corpus`."""
         return Corpus(
             self.variant,
-            self._stores[split],
+            [self._stores[split]],
             self._vocabulary,
             self._measured,
             genes=GeneMap(self._vocabulary.axis_positions, int(self._vocabulary.axis_positions.max()) + 1),
@@ -149,12 +137,5 @@ class InMemoryCorpus:
             n_decoded=0,
             split=split,
             shares=None,
-            options=StreamOptions(
-                batch_size=batch_size,
-                seed=seed,
-                rank=rank,
-                world=world,
-                threads=1,
-                memory_bytes=0,  # nothing is decoded
-            ),
+            options=StreamOptions(batch_size=batch_size, seed=seed, rank=rank, world=world),
         )

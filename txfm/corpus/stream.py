@@ -51,12 +51,12 @@ class StreamOptions:
 
     batch_size: int
     seed: int
-    threads: int
-    memory_bytes: int
     shuffle: bool = True
     rank: int = 0
     world: int = 1
     drop_last: bool = False
+    threads: int = 1
+    memory_bytes: int = 0
     samples_per_epoch: int | None = None
 
 

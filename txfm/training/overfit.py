@@ -94,7 +94,7 @@ def _has_gradient(parameter: torch.nn.Parameter) -> bool:
 
 @torch.no_grad()
 def _deviance(take_step: TrainingStep, inputs: Inputs, seed: int) -> float:
-    """Poisson deviance of means predicted with the masks of step 0, on the preprocessed scale, whatever the loss."""
+    """Poisson deviance of what the masks of step 0 predict, on the preprocessed scale, whatever the loss."""
     network, n_counted = take_step.network.eval(), int(np.count_nonzero(inputs.n_measured_B))
     config, precision = network.config, take_step.hardware.precision
     keys_B = sample_keys(torch.arange(len(inputs), device=inputs.x_BG.device), "train", seed, 0)
