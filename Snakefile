@@ -28,6 +28,7 @@ rule all:
     input:
         products("report"),
         products("tables"),
+        products("benchmarks"),
         products("notice"),
 
 

@@ -370,6 +370,11 @@ def products(kind):
         ],
         "audit": [f"{BUILD}/audit.txt"],
         "tables": [f"{BUILD}/evaluation/{study}.table.json" for study in PLAN.evaluation_labels if PLAN.runs],
+        "benchmarks": [
+            f"{BUILD}/evaluation/{study}.{'perturbation' if label == 'perturbation' else 'cells'}/scores.json"
+            for study, label in PLAN.evaluation_labels.items()
+            if PLAN.runs
+        ],
         "ablation": [f"{BUILD}/ablation/{PLAN.ablation.name}.json"] if PLAN.ablation else grid,
         "report": [f"{BUILD}/report.html"],
     }
