@@ -74,7 +74,7 @@ def samples_per_minute(args: argparse.Namespace) -> float:
 def evaluate(args: argparse.Namespace, models: list[Path]) -> dict[str, Any]:
     """Compare models on the held-out study."""
     table = args.out / "table.json"
-    command = [sys.executable, "-m", "txfm", "evaluate", "--store", args.store, "--label", args.label]
+    command = [sys.executable, "-m", "txfm", "evaluate", "held-out", "--store", args.store, "--label", args.label]
     command += ["--corpus", args.corpus, "--models", *models, "--out", table, "--threads", args.threads]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return json.loads(table.read_text())

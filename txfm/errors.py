@@ -17,3 +17,4 @@ class InputError(ValueError):
         lines = [f"error: {what}"] + [f"  {label}: {text}" for label, text in labelled if text]
         super().__init__("\n".join(lines))
         self.what = what
+        self.found = found

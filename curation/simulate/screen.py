@@ -97,7 +97,8 @@ def simulate_screen(screen: Screen, axis: GeneAxis) -> ad.AnnData:
     -------
     AnnData, shape (n_cells, n_genes)
         X: CSR of counts as float32. obs: gem_group, gene (the target, or `non-targeting`), cell_line, simulated.
-        uns["truth"]: per perturbation whether it has an effect.
+        var: gene_name, and module, the group of genes that it rises and falls with. uns["truth"]: per perturbation
+        whether it has an effect; uns["changed_modules"]: of those that have, which modules, up or down.
     """
     rng = np.random.default_rng(screen.seed)
     symbols_of_axis = axis.genes["symbol"]
@@ -149,9 +150,17 @@ def simulate_screen(screen: Screen, axis: GeneAxis) -> ad.AnnData:
         },
         index=[f"simulated_{i:06d}" for i in range(screen.n_cells)],
     )
-    var = pd.DataFrame({"gene_name": symbols}, index=table["ensembl_id"].to_numpy())
+    var = pd.DataFrame(
+        {"gene_name": symbols, "module": [f"m{number}" for number in module]}, index=table["ensembl_id"].to_numpy()
+    )
     truth = {name: bool(effect) for name, effect in zip(names[:-1], has_effect, strict=True)}
-    return ad.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=var, uns={"truth": truth, "simulated": True})
+    changes = {
+        name: [f"m{number} {'up' if folds[number] > 1 else 'down'}" for number in np.flatnonzero(folds != 1)]
+        for name, folds in zip(names[:-1], fold, strict=False)
+        if (folds != 1).any()
+    }
+    uns = {"truth": truth, "changed_modules": changes, "simulated": True}
+    return ad.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=var, uns=uns)
 
 
 def write_screen(screen: Screen, genes: Path, out: Path) -> None:

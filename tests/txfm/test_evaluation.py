@@ -22,7 +22,7 @@ from txfm.baselines.pca import fit_pca
 from txfm.baselines.training_samples import shared_genes
 from txfm.corpus import open_corpus
 from txfm.errors import InputError
-from txfm.evaluation import cli
+from txfm.evaluation import held_out_cli as cli
 from txfm.evaluation.compare import untrained_twin
 from txfm.evaluation.held_out import read_held_out
 from txfm.evaluation.probes import clustering_nmi, few_shot, linear_probe, standardise

@@ -1,50 +1,24 @@
-"""``python -m txfm evaluate``."""
+"""``python -m txfm evaluate BENCHMARK``."""
 
 import argparse
-from pathlib import Path
+import importlib
 
-from txfm.errors import InputError
+# benchmark -> (module with add_arguments(parser) and run(args), light to import; one line of help)
+BENCHMARKS = {
+    "held-out": ("txfm.evaluation.held_out_cli", "compare models and their controls on a label of a held-out study"),
+    "perturbation": ("txfm.evaluation.perturbation.cli", "score embedders by six tasks on a screen of perturbations"),
+    "genes": ("txfm.evaluation.genes.cli", "compare learned vectors of genes by the known relationships they recall"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("--store", type=Path, required=True, help="store of a held-out study")
-    parser.add_argument("--label", required=True, help="column of obs to predict, such as cell_line")
-    parser.add_argument(
-        "--corpus", type=Path, required=True, help="corpus that the models were trained on (PCA is fitted on it)"
-    )
-    parser.add_argument(
-        "--models", type=Path, nargs="+", required=True, help="folders of trained models and fitted baselines"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="table.json; table.tsv and table.md are written beside it"
-    )
-    parser.add_argument(
-        "--thin-to", type=int, default=300, help="counts per sample of the thinned comparison (default 300)"
-    )
-    parser.add_argument(
-        "--max-samples", type=int, default=10_000, help="of the held-out study, drawn at random (default 10,000)"
-    )
-    parser.add_argument("--threads", type=int, help="CPU threads of the models (default: torch's choice)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    for name, (module_name, summary) in BENCHMARKS.items():
+        benchmark = benchmarks.add_parser(name, help=summary, description=summary)
+        importlib.import_module(module_name).add_arguments(benchmark)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Compare models on a held-out study."""
-    if args.out.suffix != ".json":
-        raise InputError("The output is not a .json file", expected="table.json", found=str(args.out))
-    if args.thin_to < 1 or args.max_samples < 1:
-        raise InputError("--thin-to and --max-samples start at 1", found=f"{args.thin_to}, {args.max_samples}")
-    from txfm.evaluation.compare import compare
-    from txfm.evaluation.held_out import read_held_out
-    from txfm.evaluation.table import as_mapping, write_table
-    from txfm.hardware import choose_hardware
-
-    hardware = choose_hardware(args.device, "float32", args.threads)
-    print(hardware, flush=True)
-    study = read_held_out(args.store, args.label, args.max_samples)
-    rows = compare(study, args.corpus, args.models, args.thin_to, str(hardware.device))
-    table = as_mapping(study, rows, args.thin_to)
-    write_table(table, args.out)
-    print("\n".join(table["reading"]))
-    print(f"wrote {args.out}")
+    """Run one benchmark."""
+    importlib.import_module(BENCHMARKS[args.benchmark][0]).run(args)

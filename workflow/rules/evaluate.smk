@@ -56,5 +56,5 @@ rule evaluate:
         corpus=subpath(input.corpus, parent=True),
         folders=evaluated(),
     shell:
-        "python -m txfm evaluate --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
+        "python -m txfm evaluate held-out --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
         " --models {params.folders:q} --out {output.table:q} --threads {threads} > {log:q} 2>&1"

@@ -55,7 +55,7 @@ def open_anndata_layout(group: Any, where: str, scratch: Path, counts: str = "X"
         raise InputError(
             "This is no matrix", where=place, expected="samples x genes", found=f"an array of shape {shape}"
         )
-    var = _table(group["raw.var" if "raw.var" in group else "raw/var"] if counts == "raw" else group["var"])
+    var = read_table(group["raw.var" if "raw.var" in group else "raw/var"] if counts == "raw" else group["var"])
     n_obs = _length(group["obs"]) if "obs" in group else shape[0]
     if (n_obs, len(var)) != shape:
         raise InputError(
@@ -77,7 +77,7 @@ def open_anndata_layout(group: Any, where: str, scratch: Path, counts: str = "X"
         where=place,
         rows=rows,
         var=var,
-        read_obs=lambda: _table(group["obs"]) if "obs" in group else numbered(shape[0]),
+        read_obs=lambda: read_table(group["obs"]) if "obs" in group else numbered(shape[0]),
         other_counts=lambda: _others_with_counts(matrices, counts),
     )
 
@@ -135,8 +135,8 @@ def _length(table: Any) -> int:
     return int(table[table.attrs["_index"]].shape[0])
 
 
-def _table(element: Any) -> pd.DataFrame:
-    """obs or var; before anndata 0.7 they were compound datasets with the names in the field `index`."""
+def read_table(element: Any) -> pd.DataFrame:
+    """Read obs or var; before anndata 0.7 they were compound datasets with the names in the field `index`."""
     if not isinstance(element, h5py.Dataset):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", anndata.OldFormatWarning)  # it is read all the same

@@ -1,0 +1,102 @@
+"""Embedders of a comparison: models, baselines, embeddings of the file itself; and what is refused."""
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import txfm
+from txfm.__main__ import main
+from txfm.errors import InputError
+from txfm.evaluation.embedders import check_embedders, embeddings_of
+from txfm.evaluation.samples import read_samples
+
+N_CELLS = 12
+
+
+def write_cells(path: Path, studies: str = "omega", **obsm: np.ndarray) -> Path:
+    obs = pd.DataFrame({"guide": ["a", "b", None] * 4, "study": studies}, index=[f"c{i}" for i in range(N_CELLS)])
+    var = pd.DataFrame(index=[f"ENSG{100 + position:011d}" for position in range(60)])
+    counts = sp.csr_matrix(np.random.default_rng(0).poisson(3.0, (N_CELLS, 60)).astype(np.float32))
+    adata = ad.AnnData(counts, obs=obs, var=var, obsm=obsm)
+    with ad.settings.override(zarr_write_format=3, auto_shard_zarr_v3=True):
+        (adata.write_zarr if path.suffix == ".zarr" else adata.write_h5ad)(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pca(tiny_corpus, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny.pca"
+    command = f"baseline pca --corpus {tiny_corpus.folder} --variant tiny --components 4 --out {folder}"
+    assert main(command.split()) == 0
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # anndata writes it
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_models_keys_and_the_floor_come_as_labelled_embeddings(pca, tmp_path, suffix):
+    other = np.arange(24, dtype=np.float64).reshape(N_CELLS, 2)
+    path = write_cells(tmp_path / f"cells{suffix}", X_other=other)
+    model, key, floor = embeddings_of(read_samples(path), [pca], ["X_other"])
+    assert [each.columns["embedder"] for each in (model, key, floor)] == ["tiny.pca", "X_other", "random"]
+    assert [each.kind for each in (model, key, floor)] == ["pca", "obsm", "random"]
+    np.testing.assert_array_equal(model.values, txfm.load(pca).embed(path, verbose=False))
+    assert (model.variant, model.model, model.model_seed) == ("tiny", "tiny.pca", 0)
+    assert len(model.identity["weights_sha256"]) == 64
+    assert model.identity["studies_seen"] == ["alpha", "beta", "gamma"]
+    np.testing.assert_array_equal(key.values, other.astype(np.float32))
+    assert floor.values.shape == (N_CELLS, 32)
+
+
+def test_labels_are_text_and_missing_ones_are_empty(tmp_path):
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad"))
+    assert samples.labels("guide").tolist() == ["a", "b", ""] * 4
+    assert samples.studies == ("omega",)
+    assert samples.identity["n_samples"] == N_CELLS
+    assert len(samples.identity["sha256"]) == 64
+
+
+def test_a_wrong_column_or_key_gets_the_list_of_those_that_exist(tmp_path):
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad", X_other=np.ones((N_CELLS, 2))))
+    with pytest.raises(InputError, match=r"no column 'guides'(.|\n)*guide, study(.|\n)*did you mean guide\?"):
+        samples.labels("guides")
+    with pytest.raises(InputError, match=r"no 'X_othr' in obsm(.|\n)*X_other(.|\n)*did you mean X_other\?"):
+        check_embedders(samples, [], ["X_othr"])
+
+
+def test_a_model_that_saw_the_study_is_refused(pca, tmp_path):
+    seen = read_samples(write_cells(tmp_path / "seen.h5ad", studies="beta"))
+    with pytest.raises(InputError, match="The model was trained on beta"):
+        next(embeddings_of(seen, [pca]))
+    unnamed = read_samples(write_cells(tmp_path / "unseen.h5ad"))
+    with pytest.raises(InputError, match="The model was trained on alpha"):
+        next(embeddings_of(unnamed, [pca], studies=["alpha"]))
+
+
+def test_nothing_to_compare_and_two_of_one_name_are_refused(pca, tmp_path):
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad", X_other=np.ones((N_CELLS, 2))))
+    with pytest.raises(InputError, match=r"nothing to compare(.|\n)*X_other"):
+        check_embedders(samples, [], [])
+    with pytest.raises(InputError, match=r"one name(.|\n)*tiny\.pca"):
+        check_embedders(samples, [pca, pca], [])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [(np.full((N_CELLS, 2), np.nan), "not finite numbers"), (np.full((N_CELLS, 1, 2), 1.0), "no embedding")],
+)
+def test_a_key_that_holds_no_embedding_is_refused(tmp_path, values, message):
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad", X_bad=values))
+    with pytest.raises(InputError, match=message):
+        samples.obsm("X_bad")
+
+
+def test_what_is_no_file_of_samples_is_refused(tmp_path):
+    with pytest.raises(InputError, match="There is no such file"):
+        read_samples(tmp_path / "none.h5ad")
+    (tmp_path / "text.h5ad").write_text("counts")
+    with pytest.raises(InputError, match="cannot be evaluated on"):
+        read_samples(tmp_path / "text.h5ad")

@@ -1,0 +1,169 @@
+"""What a benchmark compares: trained models and fitted baselines by folder, and embeddings of the file itself."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from txfm.artifact.format import WEIGHTS
+from txfm.artifact.provenance import studies_seen
+from txfm.errors import InputError
+from txfm.evaluation.samples import LabelledSamples, finite
+from txfm.loading import load
+
+RANDOM_WIDTH = 32
+RANDOM_LABEL = "random"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedding:
+    """An embedding of all samples, and whose it is.
+
+    Attributes
+    ----------
+    label : str
+        How tables name it; no two of a comparison are equal.
+    kind : str
+        txfm, pca, lognorm, hvg, scvi; obsm for the file's own; random for the floor.
+    values : numpy.ndarray (n_samples, d), float32
+    variant, model, model_seed : str, str, int or None
+        As in `txfm.evaluation.scores.Score`.
+    identity : mapping
+        What a record needs to find it again: for a model the sum of its weights, the digests of variant and corpus,
+        its studies.
+    """
+
+    label: str
+    kind: str
+    values: np.ndarray
+    variant: str = ""
+    model: str = ""
+    model_seed: int | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its columns of the frame of scores."""
+        return {
+            "embedder": self.label,
+            "kind": self.kind,
+            "variant": self.variant,
+            "model": self.model,
+            "model_seed": self.model_seed,
+        }
+
+
+def check_embedders(samples: LabelledSamples, models: Sequence[str | Path], obsm: Sequence[str]) -> None:
+    """Refuse what cannot be compared before anything is computed.
+
+    Raises
+    ------
+    InputError
+        There is nothing to compare, an obsm key does not exist, or two embedders have one label.
+    """
+    for key in obsm:
+        samples.obsm(key)
+    labels = [*(_label(model) for model in models), *obsm]
+    if not labels:
+        raise InputError(
+            "There is nothing to compare",
+            where=str(samples.path),
+            expected="folders of models (--models), or keys of obsm (--obsm)",
+            found=f"the file has {', '.join(samples.obsm_keys) or 'no embedding'} in obsm",
+        )
+    repeated = sorted({label for label in labels if [*labels, RANDOM_LABEL].count(label) > 1})
+    if repeated:
+        raise InputError(
+            "Two embedders have one name",
+            expected="a name of its own for each, which is that of its folder or obsm key",
+            found=", ".join(repeated),
+            todo="rename a folder, or name each embedder once",
+        )
+
+
+def refuse_seen(studies: Sequence[str], source: str | Path, card: Mapping[str, Any]) -> None:
+    """Refuse a model that was trained on the study that it shall be scored on, or whose parent was.
+
+    Raises
+    ------
+    InputError
+        It was.
+    """
+    seen = studies_seen(card)
+    if known := sorted(seen & set(studies)):
+        raise InputError(
+            f"The model was trained on {', '.join(known)}: a comparison on it says nothing about unseen data",
+            where=str(source),
+            expected=f"a study other than {', '.join(sorted(seen))}",
+            found=", ".join(known),
+            todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
+        )
+
+
+def embeddings_of(
+    samples: LabelledSamples,
+    models: Sequence[str | Path],
+    obsm: Sequence[str] = (),
+    *,
+    studies: Sequence[str] = (),
+    device: str = "cpu",
+    counts: str = "X",
+    random: bool = True,
+) -> Iterator[Embedding]:
+    """Embed the samples with one embedder after the other, each once.
+
+    Parameters
+    ----------
+    samples : LabelledSamples
+    models : sequence of path or str
+        What `txfm.load` opens: folders of trained models and of fitted baselines.
+    obsm : sequence of str
+        Embeddings that the file has itself.
+    studies : sequence of str
+        Further names of the study that is scored on, where obs does not name it.
+    device : str
+        Of the models.
+    counts : str
+        Where the file has its raw counts: "X", "raw" or "layers/NAME".
+    random : bool
+        Give independent normal numbers as well: what an embedding without information scores.
+
+    Raises
+    ------
+    InputError
+        See `check_embedders`; a model has seen the study, or it cannot embed the file.
+    """
+    check_embedders(samples, models, obsm)
+    cards = []
+    for source in models:
+        cards.append(dict(load(source).card))
+        refuse_seen([*samples.studies, *studies], source, cards[-1])
+    for source, card in zip(models, cards, strict=True):
+        values = load(source, device, verify=False).embed(samples.path, counts=counts, verbose=False)
+        yield Embedding(
+            label=_label(source),
+            kind=str(card["kind"]),
+            values=finite(values, str(source)),
+            variant=str(card["variant"]["name"]),
+            model=_label(source),
+            model_seed=int(card["seed"]),
+            identity={
+                "source": _label(source),
+                "weights_sha256": card["files"].get(WEIGHTS, {}).get("sha256"),
+                "variant": dict(card["variant"]),
+                "corpus_digest": card.get("corpus_digest"),
+                "studies_seen": sorted(studies_seen(card)),
+                "samples_seen": int(card["samples_seen"]),
+            },
+        )
+    for key in obsm:
+        yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
+    if random:
+        values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
+        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity={"source": "normal numbers, seed 0"})
+
+
+def _label(source: str | Path) -> str:
+    return str(source).rstrip("/").rsplit("/", 1)[-1]

@@ -1,0 +1,119 @@
+"""The files of a gene benchmark: scores in the shape of every benchmark, and what only genes have beside them."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from txfm.artifact.sums import sums_of
+from txfm.embedding.outputs.destination import atomic
+from txfm.errors import InputError
+from txfm.evaluation.genes.page import markdown
+from txfm.evaluation.genes.projection import COMPONENTS, OTHER_COMPONENTS
+from txfm.evaluation.genes.recall import METRICS, SHUFFLE_SEED
+from txfm.evaluation.genes.run import GeneBenchmark, GeneResults
+from txfm.evaluation.genes.summary import compare, summarise
+from txfm.evaluation.relation_files import relation_paths
+from txfm.evaluation.relationships import UNION
+from txfm.evaluation.scores import DTYPES, software, write_scores
+
+# Files beside the scores; those that a run does not make are removed, so that none of an earlier run stays
+OTHER_FILES = (
+    "summary.tsv",
+    "comparisons.parquet",
+    "gene_misses.tsv",
+    "sweep.parquet",
+    "checkpoints.parquet",
+    "modules.parquet",
+    "module_enrichment.parquet",
+)
+
+
+def check_out(out: Path) -> None:
+    """Refuse an output that is no folder, before any work.
+
+    Raises
+    ------
+    InputError
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError("The output is not a folder", where=str(out), todo="choose another --out")
+
+
+def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
+    """Write the folder; each file replaces an older one in one step, and scores.json comes last."""
+    summary, comparisons = summarise(results.recall), compare(results.recall)
+    frames = {
+        "summary.tsv": summary,
+        "comparisons.parquet": comparisons,
+        "gene_misses.tsv": results.misses,
+        "sweep.parquet": results.sweep,
+        "checkpoints.parquet": results.checkpoints,
+        "modules.parquet": _joined([report.genes for report in results.modules]),
+        "module_enrichment.parquet": _joined([report.enrichment for report in results.modules]),
+    }
+    assert set(frames) == set(OTHER_FILES)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        if frame is None:
+            (out / name).unlink(missing_ok=True)
+            continue
+        with atomic(out / name) as temporary:
+            if name.endswith(".parquet"):
+                frame.to_parquet(temporary, index=False)
+            else:
+                frame.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+    scores, not_scored = scores_of(results)
+    record = record_of(results, benchmark, not_scored)
+    write_scores(out, scores, record, markdown(results, summary, comparisons))
+
+
+def scores_of(results: GeneResults) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Every number of the benchmark as `txfm.evaluation.scores` wants it, and what has none."""
+    recall = results.recall.rename(columns={"database": "dataset"})
+    recall["primary"] = (recall["metric"] == "recall") & (recall["dataset"] == UNION)
+    origin = recall.drop_duplicates("embedder").set_index("embedder")[["kind", "variant", "model", "model_seed"]]
+    modules = [
+        report.scores.assign(embedder=report.embedder, task="modules", primary=False).join(origin, on="embedder")
+        for report in results.modules
+    ]
+    counts = dict.fromkeys(("model_seed", "seed", "hits", "trials"), "Int64")
+    parts = [part.reindex(columns=list(DTYPES)).astype(counts) for part in (recall, *modules)]
+    frame = pd.concat(parts, ignore_index=True).assign(benchmark="genes", postprocessing="").astype(DTYPES)
+    is_scored = frame["value"].notna()
+    columns = ["embedder", "dataset", "task", "metric"]
+    missing = frame.loc[~is_scored, columns].drop_duplicates().assign(reason="no pair is among the genes compared")
+    missing.loc[missing["task"] == "modules", "reason"] = "there are no modules, or one seed"
+    reasons = [{str(name): str(value) for name, value in row.items()} for row in missing.to_dict("records")]
+    return frame[is_scored].reset_index(drop=True), reasons
+
+
+def record_of(results: GeneResults, benchmark: GeneBenchmark, not_scored: list[dict[str, str]]) -> dict[str, Any]:
+    """Settings, inputs and what was left out, ready for json."""
+    modules = benchmark.modules
+    files = [*benchmark.gene_sets, *(path for path in (benchmark.gene_types, benchmark.truth) if path)]
+    files += relation_paths(benchmark.relations, benchmark.databases).values()
+    return {
+        "benchmark": "genes",
+        "settings": {
+            "null_pairs": benchmark.recall.n_null,
+            "null_seeds": list(benchmark.recall.seeds),
+            "thresholds": list(benchmark.recall.thresholds),
+            "components": {f"{kind} {table}": n for (kind, table), n in COMPONENTS.items()}
+            | {"all others": OTHER_COMPONENTS},
+            "shuffle_seed": SHUFFLE_SEED,
+            "metrics": dict(METRICS),
+            "modules": None if modules is None else {**vars(modules), "seeds": list(modules.seeds)},
+        },
+        "inputs": {path.name: sums_of(path) for path in files},
+        "embedders": list(results.embedders),
+        "dropped": results.dropped,
+        "not_scored": not_scored,
+        "small_gene_sets": {report.embedder: report.small_sets for report in results.modules},
+        "warnings": list(results.warnings),
+        "software": software(*(["igraph"] if modules else [])),
+    }
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame | None:
+    return pd.concat(frames, ignore_index=True) if frames else None

@@ -1,0 +1,172 @@
+"""``python -m txfm evaluate perturbation``."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from txfm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from txfm.evaluation.perturbation.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the benchmark."""
+    parser.add_argument("file", type=Path, help="screen: .h5ad, or .zarr of this project or of anndata")
+    parser.add_argument("--perturbation", default="perturbation", help="column of obs (default %(default)s)")
+    parser.add_argument("--batch", default="batch", help="column of obs (default %(default)s)")
+    parser.add_argument(
+        "--control",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="labels of controls (default: column is_control of obs)",
+    )
+    parser.add_argument("--models", nargs="+", default=[], help="folders of trained models and fitted baselines")
+    parser.add_argument("--obsm", nargs="+", default=[], metavar="KEY", help="embeddings that the file has in obsm")
+    parser.add_argument(
+        "--relations", type=Path, help="folder of databases of related genes (default: package efaar-benchmarking)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of scores.parquet, .json, .tsv and .md")
+    parser.add_argument("--name", help="how scores name the screen (default: the file's name)")
+    parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
+    parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
+    what = parser.add_argument_group("what is measured")
+    what.add_argument("--tasks", nargs="+", help="some of ilisi lin knn pcst bmdb inv (default: all)")
+    what.add_argument("--postprocessings", nargs="+", help="some of none centering standardising tvn (default: all)")
+    what.add_argument(
+        "--fixed", default="centering", help="post-processing shown beside the best (default %(default)s)"
+    )
+    what.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default 0 1 2 3 4")
+    what.add_argument(
+        "--vary-splits", action="store_true", help="another split for each seed (default: that of seed 42)"
+    )
+    what.add_argument("--max-cells", type=int, help="score this many random cells (default: all)")
+    what.add_argument("--network", action="store_true", help="also the decoder network of Tx-Evaluation's code (slow)")
+    what.add_argument("--no-random", action="store_true", help="leave out the floor, an embedding of random numbers")
+    how = parser.add_argument_group("how it is computed")
+    how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Score embedders on a screen."""
+    from txfm.evaluation.embedders import check_embedders, embeddings_of
+    from txfm.evaluation.perturbation.page import markdown
+    from txfm.evaluation.perturbation.run import run_benchmark
+    from txfm.evaluation.perturbation.screen import read_screen
+    from txfm.evaluation.perturbation.summary import summarise
+    from txfm.evaluation.samples import read_samples
+    from txfm.evaluation.scores import score_frame, software, write_scores
+    from txfm.hardware import choose_hardware
+
+    hardware = choose_hardware(args.device, "float32", args.threads)
+    print(hardware, flush=True)
+    settings = _settings(args, str(hardware.device))
+    relations = _relations(args.relations)
+    samples = read_samples(args.file)
+    screen = read_screen(
+        samples, args.perturbation, args.batch, args.control, counts=args.counts, max_cells=args.max_cells
+    )
+    check_embedders(samples, args.models, args.obsm)
+    embeddings = embeddings_of(
+        samples,
+        args.models,
+        args.obsm,
+        studies=args.study,
+        device=settings.device,
+        counts=args.counts,
+        random=not args.no_random,
+    )
+    dataset = args.name or args.file.stem
+    outcome = run_benchmark(screen, embeddings, relations, settings, dataset, lambda line: print(line, flush=True))
+    if args.models and not (samples.studies or args.study):
+        outcome.warnings.append(
+            "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
+            "it was not checked"
+        )
+    frame = score_frame(outcome.scores)
+    if frame.empty:
+        reasons = sorted({row["reason"] for row in outcome.not_scored})
+        raise InputError("Nothing could be scored", where=str(args.file), found="; ".join(reasons))
+    summary = summarise(frame, settings.fixed, settings.tasks)
+    record = {
+        "benchmark": "perturbation",
+        "dataset": dataset,
+        "settings": asdict(settings)
+        | {"perturbation": args.perturbation, "batch": args.batch, "control": args.control, "counts": args.counts},
+        "inputs": {"screen": samples.identity, "relations": _identity_of(relations)},
+        "screen": {
+            "n_cells": len(screen),
+            "n_perturbations": len(set(screen.perturbation[~screen.is_control])),
+            "n_controls": int(screen.is_control.sum()),
+            "n_batches": len(set(screen.batch)),
+            "cells_of_batch": {str(name): int((screen.batch == name).sum()) for name in sorted(set(screen.batch))},
+        },
+        "embedders": outcome.embedders,
+        "dropped": screen.dropped,
+        "not_scored": outcome.not_scored,
+        "warnings": outcome.warnings,
+        "software": software(),
+    }
+    page = markdown(frame, summary, record, settings)
+    write_scores(args.out, frame, record, page, {"summary": summary, "consistency": outcome.consistency_frame})
+    print(page.split("## All candidates")[0])
+    for row in outcome.not_scored:
+        print(
+            f"not scored: {row['embedder']}, {row['task']}, {row['postprocessing']}: {row['reason']}", file=sys.stderr
+        )
+    for text in outcome.warnings:
+        print(f"warning: {text}", file=sys.stderr)
+    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, summary.parquet and consistency.parquet")
+
+
+def _settings(args: argparse.Namespace, device: str) -> "Settings":
+    from txfm.evaluation.perturbation.settings import TASKS, Settings
+    from txfm.evaluation.scores import POSTPROCESSINGS
+
+    tasks, postprocessings = tuple(args.tasks or TASKS), tuple(args.postprocessings or POSTPROCESSINGS)
+    for option, given, known in (
+        ("--tasks", tasks, tuple(TASKS)),
+        ("--postprocessings", postprocessings, POSTPROCESSINGS),
+        ("--fixed", (args.fixed,), postprocessings),
+        ("--seeds", tuple(args.seeds), None),
+    ):
+        strange = [each for each in given if known is not None and each not in known]
+        if strange or len(set(given)) < len(given):
+            raise InputError(
+                f"{option} cannot be used",
+                expected="each once, of " + ", ".join(known) if known else "each once",
+                found=", ".join(map(str, given)),
+            )
+    if args.max_cells is not None and args.max_cells < 3:
+        raise InputError("--max-cells cannot be used", expected="3 or more", found=str(args.max_cells))
+    return Settings(
+        seeds=tuple(args.seeds),
+        vary_splits=args.vary_splits,
+        tasks=tuple(task for task in TASKS if task in tasks),
+        postprocessings=postprocessings,
+        fixed=args.fixed,
+        network=args.network,
+        device=device,
+    )
+
+
+def _relations(folder: Path | None) -> "dict[str, pd.DataFrame] | InputError":
+    """Databases, or why there are none; a folder that was named has to be right."""
+    from txfm.evaluation.relation_files import read_relations
+
+    try:
+        return read_relations(folder)
+    except InputError as error:
+        if folder is not None:
+            raise
+        return error
+
+
+def _identity_of(relations: "dict[str, pd.DataFrame] | InputError") -> dict[str, int]:
+    return {} if isinstance(relations, InputError) else {name: len(pairs) for name, pairs in relations.items()}

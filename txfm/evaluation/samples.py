@@ -1,0 +1,199 @@
+"""The file that a benchmark scores embedders on: its labels, its own embeddings, and what identifies it."""
+
+import difflib
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import zarr
+
+from txfm.embedding.inputs.anndata_layout import open_anndata_layout, read_table
+from txfm.embedding.inputs.damage import damage_told
+from txfm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledSamples:
+    """Samples of an .h5ad or of a .zarr (one of our stores, or of anndata); counts are read when asked for.
+
+    Attributes
+    ----------
+    path : Path
+    obs : pandas.DataFrame
+        All rows.
+    obsm_keys : tuple of str
+    identity : dict
+        path (the name), n_samples, simulated, and digest (of a store) or sha256 (of a file).
+    """
+
+    path: Path
+    obs: pd.DataFrame
+    obsm_keys: tuple[str, ...]
+    identity: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.obs)
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Studies that obs names, for the check of leakage; none if it names none."""
+        return tuple(sorted(set(self.labels("study")) - {""})) if "study" in self.obs else ()
+
+    def labels(self, column: str) -> np.ndarray:
+        """A column of obs as strings (n_samples,), empty where missing.
+
+        Raises
+        ------
+        InputError
+            There is no such column; the message lists those that exist.
+        """
+        if column not in self.obs:
+            raise InputError(
+                f"There is no column {column!r} in obs",
+                where=str(self.path),
+                expected="one of " + (", ".join(map(str, self.obs.columns)) or "no column: obs is empty"),
+                found=column,
+                todo=_closest(column, [str(name) for name in self.obs.columns]),
+            )
+        values = self.obs[column]
+        return np.where(values.isna(), "", values.astype(str)).astype(str)
+
+    def counts(self, rows: np.ndarray, counts: str = "X") -> tuple[sp.csr_matrix, pd.DataFrame]:
+        """Raw counts of some rows, of the genes that were measured.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray, int64
+            Ascending.
+        counts : str
+            Where they are: "X", "raw" or "layers/NAME".
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix (number of rows, g), float32
+        pandas.DataFrame (g)
+            Their part of var.
+
+        Raises
+        ------
+        InputError
+            There is no such matrix, or it holds no raw counts.
+        """
+        blocks, first = [], 0
+        with _open(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
+            samples = open_anndata_layout(group, str(self.path), Path(scratch), counts)
+            var = samples.var
+            measured = var["measured"].to_numpy(dtype=bool) if "measured" in var else np.ones(len(var), dtype=bool)
+            for block in samples.counts():
+                inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + block.shape[0])] - first
+                blocks.append(sp.csr_matrix(block[inside][:, np.flatnonzero(measured)], dtype=np.float32))
+                first += block.shape[0]
+        return sp.vstack(blocks, format="csr"), var[measured]
+
+    def obsm(self, key: str) -> np.ndarray:
+        """An embedding of the file itself: float32 (n_samples, d).
+
+        Raises
+        ------
+        InputError
+            There is no such key (the message lists those that exist), or it holds no matrix of finite numbers.
+        """
+        if key not in self.obsm_keys:
+            raise InputError(
+                f"There is no {key!r} in obsm",
+                where=str(self.path),
+                expected="one of " + ", ".join(self.obsm_keys) if self.obsm_keys else "a file with embeddings in obsm",
+                found=key,
+                todo=_closest(key, list(self.obsm_keys)),
+            )
+        with _open(self.path) as group:
+            values = anndata.io.read_elem(group["obsm"][key])
+        values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+        where = f"{self.path}, obsm[{key!r}]"
+        if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.shape[1]:
+            raise InputError(
+                "This is no embedding",
+                where=where,
+                expected="a matrix of numbers, a row a sample",
+                found=f"{values.dtype} of shape {values.shape}",
+            )
+        return finite(values.astype(np.float32), where)
+
+
+def read_samples(path: Path) -> LabelledSamples:
+    """Open a file for a benchmark.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is of another kind, or damaged.
+    """
+    with _open(path) as group:
+        obs = read_table(group["obs"])
+        keys = tuple(group["obsm"]) if "obsm" in group else ()
+        digest = group.attrs.get("digest") if path.is_dir() else None
+    simulated = bool(obs["simulated"].astype(bool).any()) if "simulated" in obs else False
+    identity: dict[str, Any] = {"path": path.name, "n_samples": len(obs), "simulated": simulated}
+    if digest:
+        identity["digest"] = str(digest)
+    elif path.is_file():
+        with path.open("rb") as handle:
+            identity["sha256"] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return LabelledSamples(path=path, obs=obs, obsm_keys=keys, identity=identity)
+
+
+def finite(values: np.ndarray, where: str) -> np.ndarray:
+    """The same vectors (n_samples, d), if they are finite numbers.
+
+    Raises
+    ------
+    InputError
+        Some are not.
+    """
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise InputError(
+            "An embedding holds values that are not finite numbers",
+            where=where,
+            found=f"{len(bad):,} such rows of {len(values):,}, the first is row {bad[0]:,}",
+        )
+    return values
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """The group of an .h5ad or .zarr."""
+    expected = "an .h5ad file, or a .zarr folder of this project or of anndata"
+    if not path.exists():
+        raise InputError("There is no such file", where=str(path), expected=expected)
+    is_zarr = path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+    if not is_zarr and not h5py.is_hdf5(path):
+        raise InputError("This file cannot be evaluated on", where=str(path), expected=expected)
+    with damage_told(str(path)):
+        if is_zarr:
+            yield _with_obs(zarr.open_group(path, mode="r"), path)
+        else:
+            with h5py.File(path, "r") as file:
+                yield _with_obs(file, path)
+
+
+def _with_obs(group: Any, path: Path) -> Any:
+    if "obs" not in group:
+        raise InputError(
+            "This file has no table of samples", where=str(path), expected="obs", found=", ".join(group) or "nothing"
+        )
+    return group
+
+
+def _closest(name: str, existing: list[str]) -> str:
+    close = difflib.get_close_matches(name, existing, n=1)
+    return f"did you mean {close[0]}?" if close else ""

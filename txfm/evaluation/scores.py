@@ -1,0 +1,199 @@
+"""Scores of every benchmark in one shape: a frame with a number a row, and the record of how they were made."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from txfm.artifact.provenance import git_commit, txfm_version
+from txfm.errors import InputError
+from txfm.files import flush_to_disk, temporary_beside
+
+FORMAT, FORMAT_VERSION = "txfm-scores", "0.1"
+BENCHMARKS = ("perturbation", "cell_types", "genes", "layers", "held_out")
+POSTPROCESSINGS = ("none", "centering", "standardising", "tvn")
+LIBRARIES = ("anndata", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+DTYPES = {
+    **dict.fromkeys("benchmark dataset embedder kind variant model".split(), "object"),
+    "model_seed": "Int64",
+    **dict.fromkeys("task metric postprocessing".split(), "object"),
+    "seed": "Int64",
+    "value": "float64",
+    "hits": "Int64",
+    "trials": "Int64",
+    "primary": "bool",
+}
+KEY = [column for column in DTYPES if column not in ("value", "hits", "trials", "primary")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number. What was not measured has no row: its reason is in the record.
+
+    Attributes
+    ----------
+    benchmark : str
+        One of `BENCHMARKS`.
+    dataset : str
+        Study or file that was scored on.
+    embedder, kind : str
+        Shown label, and what it is: txfm, pca, lognorm, hvg, scvi, obsm, random, ...
+    variant, model, model_seed : str, str, int or None
+        Of the corpus, folder and training seed of a trained model; empty or None for what has none.
+    task, metric : str
+        A task is scored by the mean of its primary metrics.
+    postprocessing : str
+        One of `POSTPROCESSINGS`, or empty where there is none to choose.
+    seed : int or None
+        Of the evaluation; None for a metric without a random choice.
+    value : float
+        Finite.
+    hits, trials : int or None
+        Where the value is a share.
+    primary : bool
+        Enters the task's score.
+    """
+
+    benchmark: str
+    dataset: str
+    embedder: str
+    kind: str
+    variant: str = ""
+    model: str = ""
+    model_seed: int | None = None
+    task: str
+    metric: str
+    postprocessing: str = ""
+    seed: int | None = None
+    value: float
+    hits: int | None = None
+    trials: int | None = None
+    primary: bool = False
+
+
+def score_frame(scores: Iterable[Score]) -> pd.DataFrame:
+    """The scores as a frame with the columns and types of `DTYPES`, checked by `check_scores`."""
+    frame = pd.DataFrame([asdict(score) for score in scores], columns=list(DTYPES)).astype(DTYPES)
+    check_scores(frame)
+    return frame
+
+
+def check_scores(frame: pd.DataFrame, where: str = "") -> None:
+    """Refuse a frame that cannot be compared with others.
+
+    Raises
+    ------
+    InputError
+        Columns or types differ, a benchmark or post-processing is unknown, a value is not finite, a share is none, or
+        a number is there twice.
+    """
+
+    def refuse(what: str, expected: str, found: object) -> None:
+        raise InputError(what, where=where, expected=expected, found=str(found))
+
+    found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
+    if found != DTYPES:
+        refuse("The columns of the scores are not those of this format", str(DTYPES), found)
+    for column, allowed in (("benchmark", BENCHMARKS), ("postprocessing", (*POSTPROCESSINGS, ""))):
+        if strange := sorted(set(frame[column]) - set(allowed)):
+            refuse(f"Scores name an unknown {column}", ", ".join(allowed), ", ".join(map(str, strange)))
+    if not_finite := [row for row, value in enumerate(frame["value"]) if not math.isfinite(value)]:
+        refuse("A score is no finite number", "no row for what was not measured", frame.iloc[not_finite[0]].to_dict())
+    shares = frame[frame["trials"].notna() | frame["hits"].notna()]
+    is_share = ((shares["hits"] >= 0) & (shares["hits"] <= shares["trials"]) & (shares["trials"] > 0)).fillna(False)
+    if not is_share.all():
+        refuse("A share has other hits than trials allow", "0 <= hits <= trials", shares[~is_share].iloc[0].to_dict())
+    if frame.duplicated(KEY).any():
+        refuse("A score is there twice", "each number once", frame[frame.duplicated(KEY)].iloc[0][KEY].to_dict())
+
+
+def software(*more: str) -> dict[str, str | None]:
+    """Versions of what computed scores; `more` names further distributions."""
+    ours = {"txfm": txfm_version(), "git_commit": git_commit()}
+    return ours | {name: version(name) for name in (*LIBRARIES, *more)}
+
+
+def write_scores(
+    folder: Path,
+    frame: pd.DataFrame,
+    record: Mapping[str, Any],
+    table: str,
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
+    """Write scores.parquet, scores.tsv, scores.md and, last, scores.json; each replaces an older one in one step.
+
+    Parameters
+    ----------
+    folder : Path
+        Created where it is missing.
+    frame : pandas.DataFrame
+        Of `score_frame`.
+    record : mapping
+        settings, inputs, embedders, dropped, not_scored, warnings, software, ...: what tells how the scores were made.
+    table : str
+        Markdown for people.
+    frames : mapping of str to pandas.DataFrame, optional
+        Further tables, each written as NAME.parquet.
+    """
+    check_scores(frame)
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "n_scores": len(frame), **record}
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    writers: dict[str, Callable[[Path], object]] = {
+        "scores.parquet": lambda path: frame.to_parquet(path, index=False),
+        "scores.tsv": lambda path: frame.to_csv(path, sep="\t", index=False, lineterminator="\n"),
+        "scores.md": lambda path: path.write_text(table),
+        **{f"{name}.parquet": partial(further.to_parquet, index=False) for name, further in (frames or {}).items()},
+        "scores.json": lambda path: path.write_text(text),
+    }
+    temporaries = {}
+    try:
+        for name, write in writers.items():
+            temporaries[name] = temporary_beside(folder / name)
+            write(temporaries[name])
+            flush_to_disk(temporaries[name])
+        for name, temporary in temporaries.items():
+            temporary.rename(folder / name)
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def read_scores(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The frame and the record of a folder that `write_scores` wrote.
+
+    Raises
+    ------
+    InputError
+        There are no scores, they are of a later format, or they are damaged.
+    """
+    record_path, frame_path = folder / "scores.json", folder / "scores.parquet"
+    if not (record_path.is_file() and frame_path.is_file()):
+        raise InputError(
+            "There are no scores", where=str(folder), expected="scores.parquet and scores.json of `txfm evaluate`"
+        )
+    record = json.loads(record_path.read_text())
+    if record.get("format") != FORMAT or record.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            "These scores are of another format",
+            where=str(record_path),
+            expected=f"{FORMAT} {FORMAT_VERSION}",
+            found=f"{record.get('format')} {record.get('format_version')}",
+            todo="run the evaluation again",
+        )
+    frame = pd.read_parquet(frame_path).astype({"seed": "Int64", "model_seed": "Int64"})
+    check_scores(frame, str(frame_path))
+    if len(frame) != record["n_scores"]:
+        raise InputError(
+            "Scores and their record do not belong together",
+            where=str(folder),
+            expected=f"{record['n_scores']:,} scores",
+            found=f"{len(frame):,}",
+            todo="run the evaluation again",
+        )
+    return frame, record
