@@ -148,10 +148,10 @@ class Block(nn.Module):
         if kept is None or not self.training:
             queries_BQD = queries_BQD + self._attend(tokens_BTD, is_real_BT, n_queries)
             return queries_BQD + self._mlp(queries_BQD)
-        real = None if is_real_BT is None else is_real_BT[kept.attention]
-        branch_BQD = self._attend(tokens_BTD[kept.attention], real, n_queries).to(queries_BQD.dtype)
+        real = None if is_real_BT is None else is_real_BT.index_select(0, kept.attention)
+        branch_BQD = self._attend(tokens_BTD.index_select(0, kept.attention), real, n_queries).to(queries_BQD.dtype)
         queries_BQD = queries_BQD.index_add(0, kept.attention, branch_BQD, alpha=self.kept_branch_scale)
-        branch_BQD = self._mlp(queries_BQD[kept.mlp]).to(queries_BQD.dtype)
+        branch_BQD = self._mlp(queries_BQD.index_select(0, kept.mlp)).to(queries_BQD.dtype)
         return queries_BQD.index_add(0, kept.mlp, branch_BQD, alpha=self.kept_branch_scale)
 
     def _attend(self, tokens_BTD: torch.Tensor, is_real_BT: torch.Tensor | None, n_queries: int) -> torch.Tensor:
