@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from txfm.errors import InputError
+from txfm.evaluation.scores import Score, score_frame, write_scores
 from txfm.report import cli, training_figures
 from txfm.report.corpus_figures import kept_share, samples_of
 from txfm.report.page import Section, Table, render
@@ -20,7 +21,8 @@ from txfm.report.palette import looks
 from txfm.report.training_figures import drawn_samples
 
 STUDIES = {"alpha": False, "beta": False, "gamma": True}  # name -> simulated
-PICTURES = "composition counts_kept curves dropped_genes dropped_samples evaluation_omega gene_overlap umap".split()
+PICTURES = ["benchmark_1_genes", *"composition counts_kept curves dropped_genes dropped_samples".split()]
+PICTURES += "evaluation_omega gene_overlap umap".split()
 
 
 def qc_report(study: str, role: str = "train", **changes: dict) -> dict:
@@ -149,6 +151,40 @@ def write_results(folder: Path, corpus: Path) -> Path:
     (folder / "embeddings").mkdir()
     frame.to_parquet(folder / "embeddings" / "tiny.micro.s0.parquet")
     write_json(folder / "evaluation", {"omega.table": evaluation_table()})
+    scores = [
+        Score(
+            benchmark="genes",
+            dataset="atlas",
+            embedder=embedder,
+            kind=embedder,
+            task="recall",
+            metric="union",
+            seed=seed,
+            value=value + seed / 10,
+            primary=True,
+        )
+        for embedder, value in (("txfm", 0.3), ("pca", 0.2))
+        for seed in (0, 1, 2)
+    ]
+    write_scores(folder / "evaluation" / "deep" / "genes", score_frame(scores), {}, "")
+    cell = {"benchmark": "genes", "dataset": "atlas", "metric": "union", "postprocessing": "", "mean": 0.25}
+    default = {
+        "factor": "",
+        "alternative": "",
+        "sd": None,
+        "difference": None,
+        "p_adjusted": None,
+        "significant": False,
+    }
+    other = {
+        "factor": "depth",
+        "alternative": "2",
+        "sd": 0.01,
+        "difference": -0.05,
+        "p_adjusted": 0.012,
+        "significant": True,
+    }
+    write_json(folder / "ablation", {"grid": {"format": "txfm-ablation", "rows": [cell | default, cell | other]}})
     return folder
 
 
@@ -239,7 +275,7 @@ def test_the_page_loads_nothing_from_outside(page):
     assert elements.of("iframe") == []
     assert not re.search(r"@import|url\(", page)
     outside = [link["href"] for link in elements.of("a") if not link["href"].startswith("#")]
-    assert outside == ["https://doi.org/10.1000/alpha"]
+    assert outside == ["https://doi.org/10.1000/alpha", "https://arxiv.org/abs/2605.31562"]
 
 
 def test_every_picture_has_a_light_and_a_dark_version(page):
@@ -265,6 +301,17 @@ def test_tables_are_parquet_files_beside_the_pictures(page, results):
     assert models["samples seen"].tolist() == [4321.0]
     assert models["model"].tolist() == ["tiny.micro.s0 SIMULATED"]
     assert models.attrs["caption"] == "Models at the end of training"
+
+
+def test_benchmarks_show_scores_grids_and_published_values_apart(page):
+    text = text_of(page)
+    assert "genes on atlas (evaluation/deep/genes): mean ± sd over seeds" in text
+    assert "txfm 0.4 ± 0.1 pca 0.3 ± 0.1" in text
+    assert "depth: 2 genes: atlas union 0.2500 0.0100 -0.0500 0.012*" in text
+    assert "Published (paper, Table 5h)" in text
+    assert "curated K562 (default) 1.4M 37.3 32.6 43.9" in text
+    published = [row for row in Elements(page).of("tr") if row.get("class") == "published"]
+    assert len(published) == 7
 
 
 def test_every_reason_is_shown_with_its_count(page):
@@ -311,13 +358,15 @@ def test_the_page_is_the_same_byte_for_byte_when_it_is_made_again(results, page,
 
 def test_what_is_missing_is_said_and_does_not_fail(tiny_corpus, tmp_path):
     folder = write_results(tmp_path / "test_build", tiny_corpus.folder)
-    for name in ("embeddings", "evaluation", "models", "qc", "corpus/stores"):
+    for name in ("embeddings", "evaluation", "models", "qc", "corpus/stores", "ablation"):
         shutil.rmtree(folder / name)
     text = text_of(build(folder))
     assert "No model was trained in this build." in text
     assert "There are no embeddings in this results folder." in text
     assert "No evaluation was run in this build." in text
     assert "This results folder has no QC reports" in text
+    assert "There are no scores yet: `python -m txfm evaluate`" in text
+    assert "There are no ablations yet: `snakemake ablation --cores N`" in text
     assert "The stores are not in this results folder." in text
     assert [path.stem for path in (folder / "figures").glob("*.png")] == ["composition"]
 

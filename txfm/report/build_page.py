@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from txfm.files import temporary_beside
+from txfm.report.benchmark_sections import benchmarks_section
 from txfm.report.corpus_sections import (
     batches_section,
     counts_section,
@@ -49,6 +50,7 @@ def build_page(results: Path, out: Path) -> int:
         models_section(build, figures),
         maps_section(build, figures),
         evaluation_section(build, figures),
+        benchmarks_section(build, figures),
         opening_section(build),
         sources_section(build),
     ]
