@@ -10,7 +10,7 @@ CITATION: Cell = Markup(
     "models on the authors' data, set in italics, and were not measured in this build."
 )
 
-# Table 5h: samples, perturbation consistency, gene recall of the encoder and of the decoder, in percent.
+# Table 5h: samples, perturbations ("perts"), gene recall of the encoder and of the decoder, as printed.
 _CURATION = [
     ["minus K562", "932K", "31.4", "31.5", "42.0"],
     ["K562 controls only", "1.0M", "34.3", "32.0", "42.2"],
@@ -44,7 +44,7 @@ def published_tables() -> list[Table]:
             published=True,
         ),
         Table(
-            caption="Published (paper, Table 5h): curation variants, percent",
+            caption="Published (paper, Table 5h): curation variants",
             columns=["variant", *variants],
             rows=_CURATION,
             numbers=frozenset(variants[1:]),
