@@ -505,6 +505,28 @@ def test_planted_modules_are_found_and_enriched(folder: Path, tmp_path: Path) ->
     assert (best["overlap"] == best["set_size"]).all()
 
 
+def test_modules_need_no_gene_sets_and_sets_without_a_gene_change_nothing(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("igraph", reason="modules need igraph (extra `evaluate`)")
+    (tmp_path / "foreign.gmt").write_text("mouse\t\tActb\tTrp53\n")
+    evaluate(folder, folder / "txfm", "--out", tmp_path / "without", "--modules")
+    sets = ("--gene-sets", tmp_path / "foreign.gmt", folder / "planted.gmt")
+    evaluate(folder, folder / "txfm", "--out", tmp_path / "with", "--modules", *sets)
+    without, with_sets = (
+        pd.read_parquet(tmp_path / name / "module_enrichment.parquet") for name in ("without", "with")
+    )
+    assert set(without["source"]) == {"Half", "Other"}
+    assert set(with_sets["source"]) == {"Half", "Other", "planted"}
+    of_databases = with_sets[with_sets["source"] != "planted"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_databases, without)
+
+
+def test_two_sources_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "Half.gmt").write_text("a\t\tGENE001\tGENE002\n")
+    with pytest.raises(InputError, match="have one name"):
+        evaluate(folder, folder / "txfm", "--out", tmp_path / "out", "--modules", "--gene-sets", tmp_path / "Half.gmt")
+    assert not (tmp_path / "out").exists()
+
+
 def test_modules_do_not_depend_on_the_order_of_genes_and_noise_agrees_with_nothing() -> None:
     pytest.importorskip("igraph", reason="modules need igraph (extra `evaluate`)")
     vectors, order = planted(24), np.random.default_rng(0).permutation(N_GENES)

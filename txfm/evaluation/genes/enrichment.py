@@ -40,7 +40,7 @@ def enrich_sets(modules: Modules, sets_of: Mapping[str, Mapping[str, np.ndarray]
             for module in np.flatnonzero(overlaps):
                 rows.append((int(module), len(members[module]), source, name, int(overlaps[module]), len(genes)))
         parts.append(_tested(rows, n, n_tests=len(members) * len(sets)))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return joined(parts)
 
 
 def enrich_relations(modules: Modules, pairs_of: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -69,7 +69,13 @@ def enrich_relations(modules: Modules, pairs_of: Mapping[str, np.ndarray]) -> pd
         rows = [(i, size, database, "related pairs", int(within[i]), len(pairs)) for i, size in enumerate(sizes)]
         drawn = [size * (size - 1) // 2 for size in sizes]
         parts.append(_tested(rows, n * (n - 1) // 2, n_tests=len(rows), drawn=drawn))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return joined(parts)
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of tests one below the other; an empty one has no types, so it is left out."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=COLUMNS)
 
 
 def _tested(

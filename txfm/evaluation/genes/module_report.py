@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from txfm.evaluation.genes.enrichment import SIGNIFICANT, enrich_relations, enrich_sets
+from txfm.evaluation.genes.enrichment import SIGNIFICANT, enrich_relations, enrich_sets, joined
 from txfm.evaluation.genes.gene_names import match_name_sets
 from txfm.evaluation.genes.gene_sets import rows_of_sets
 from txfm.evaluation.genes.gene_vectors import GeneEmbedder
@@ -78,7 +78,7 @@ def report_modules(
         rows_of[source], small[source] = rows_of_sets(sets, match_name_sets(sets, vocabulary), settings.min_set_genes)
     index = pd.Index(compared.ensembl_ids)
     pairs = {name: match_pairs(index, frame, name).rows(len(index)) for name, frame in compared.relations.items()}
-    enrichment = pd.concat([enrich_sets(modules, rows_of), enrich_relations(modules, pairs)], ignore_index=True)
+    enrichment = joined([enrich_sets(modules, rows_of), enrich_relations(modules, pairs)])
     found: list[tuple[str, str, float, int | None, int | None]] = [
         ("n_modules", "modules", modules.n_modules, None, None),
         ("modularity", "modules", modules.modularity, None, None),

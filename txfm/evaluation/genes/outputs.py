@@ -8,6 +8,7 @@ import pandas as pd
 from txfm.artifact.sums import sums_of
 from txfm.embedding.outputs.destination import atomic
 from txfm.errors import InputError
+from txfm.evaluation.genes.enrichment import joined
 from txfm.evaluation.genes.page import markdown
 from txfm.evaluation.genes.projection import COMPONENTS, OTHER_COMPONENTS
 from txfm.evaluation.genes.recall import METRICS, SHUFFLE_SEED
@@ -49,8 +50,10 @@ def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> 
         "gene_misses.tsv": results.misses,
         "sweep.parquet": results.sweep,
         "checkpoints.parquet": results.checkpoints,
-        "modules.parquet": _joined([report.genes for report in results.modules]),
-        "module_enrichment.parquet": _joined([report.enrichment for report in results.modules]),
+        "modules.parquet": pd.concat([report.genes for report in results.modules]) if results.modules else None,
+        "module_enrichment.parquet": joined([report.enrichment for report in results.modules])
+        if results.modules
+        else None,
     }
     assert set(frames) == set(OTHER_FILES)
     out.mkdir(parents=True, exist_ok=True)
@@ -113,7 +116,3 @@ def record_of(results: GeneResults, benchmark: GeneBenchmark, not_scored: list[d
         "warnings": list(results.warnings),
         "software": software(*(["igraph"] if modules else [])),
     }
-
-
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame | None:
-    return pd.concat(frames, ignore_index=True) if frames else None
