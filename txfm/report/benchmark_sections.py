@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from txfm.ablation.table import FORMAT as ABLATION_FORMAT
@@ -48,14 +49,16 @@ def benchmarks_section(build: Build, figures: Path) -> Section:
             )
     if not folders:
         paragraphs.append(
-            "There are no scores yet: `python -m txfm evaluate` with perturbation, cells, genes or layers makes them, "
-            f"with an --out folder below results/{build.name}/evaluation."
+            Markup(
+                "There are no scores yet: <code>python -m txfm evaluate</code> with perturbation, cells, genes or layers "
+                "makes them, with an <code>--out</code> folder below results/{}/evaluation."
+            ).format(build.name)
         )
     grids = [json.loads(path.read_text()) | {"name": path.stem} for path in _jsons(build.folder / "ablation")]
     grids = [grid for grid in grids if grid.get("format") == ABLATION_FORMAT]
     tables += [_grid_table(grid) for grid in grids]
     if not grids:
-        paragraphs.append("There are no ablations yet: `snakemake ablation --cores N` makes them.")
+        paragraphs.append(Markup("There are no ablations yet: <code>snakemake ablation --cores N</code> makes them."))
     return Section(
         key="benchmarks",
         title="Benchmarks",

@@ -13,6 +13,7 @@ from txfm.report.results import Build
 
 WIDTH_INCHES = 9.2
 PANELS_PER_ROW = 3
+LONGEST_LABEL = 36  # characters of one line
 PALE = 0.4  # opacity of validation samples
 
 
@@ -86,6 +87,14 @@ def _bar(
     )
 
 
+def _on_two_lines(name: str, reason: str = "") -> str:
+    """A label that leaves room for the picture: a long one is broken before the reason, or before the recipe."""
+    text = f"{name}: {reason}" if reason else name
+    if len(text) <= LONGEST_LABEL:
+        return text
+    return f"{name}:\n{reason}" if reason else name.replace(" (", "\n(", 1)
+
+
 def reason_in_words(reason: str) -> str:
     """A reason as the reports name it, for people."""
     return reason.replace("_", " ")
@@ -112,7 +121,7 @@ def drops(build: Build, theme: Theme, what: str) -> Figure:
         ]
         groups.append((report, counts[total], bars or [("nothing dropped", 0)]))
     n_bars = sum(len(bars) for _, _, bars in groups)
-    figure = new_figure(WIDTH_INCHES, 0.3 + 0.27 * n_bars + 0.16 * len(groups))
+    figure = new_figure(WIDTH_INCHES, 0.3 + 0.34 * n_bars + 0.16 * len(groups))
     axes = figure.subplots()
     row, rows, labels = 0.0, [], []
     largest = max((number / whole for _, whole, bars in groups for _, number in bars if whole), default=0)
@@ -124,12 +133,12 @@ def drops(build: Build, theme: Theme, what: str) -> Figure:
             text = f"{number:,} of {whole:,} ({share:.1%})" if number else f"0 of {whole:,}"
             axes.annotate(text, (share, row), (4, 0), textcoords="offset points", va="center")
             rows.append(row)
-            labels.append(f"{name}: {reason}" if index == 0 else reason)
+            labels.append(_on_two_lines(name, reason) if index == 0 else reason)
             row += 1
         row += 0.55
     axes.set_yticks(rows, labels)
     bare_bars(axes)
-    axes.set_xlim(0, max(largest, 0.05) * 1.45)  # room for the numbers behind the bars
+    axes.set_xlim(0, max(largest, 0.05) * 1.8)  # room for the numbers behind the bars
     axes.set_ylim(row - 0.9, -0.7)
     return figure
 
@@ -137,7 +146,7 @@ def drops(build: Build, theme: Theme, what: str) -> Figure:
 def counts_kept(build: Build, theme: Theme) -> Figure:
     """Share of the counts that are on the gene axis, and that are left in the store."""
     study_looks, titles = looks(build.studies), build.titles()
-    figure = new_figure(WIDTH_INCHES, 0.35 + 0.32 * len(build.reports))
+    figure = new_figure(WIDTH_INCHES, 0.35 + 0.36 * len(build.reports))
     axes = figure.subplots()
     for row, report in enumerate(build.reports):
         mapped, kept = report["counts"]["mapped_share"], kept_share(report)
@@ -146,9 +155,10 @@ def counts_kept(build: Build, theme: Theme) -> Figure:
         _bar(axes, row, max(0.0, mapped - kept), look, theme, left=kept, alpha=PALE)
         text = f"{kept:.2%} kept, {mapped:.2%} on the gene axis"
         axes.annotate(text, (max(mapped, kept), row), (4, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(build.reports)), [titles[entry["study"], entry["recipe"]] for entry in build.reports])
+    names = [_on_two_lines(titles[entry["study"], entry["recipe"]]) for entry in build.reports]
+    axes.set_yticks(range(len(names)), names)
     bare_bars(axes)
-    axes.set_xlim(0, 1.62)
+    axes.set_xlim(0, 1.8)  # room for the numbers behind the bars
     return figure
 
 
@@ -164,7 +174,10 @@ def gene_overlap(build: Build, theme: Theme) -> Figure:
     members = sorted(build.measured)
     measured = np.stack([build.measured[member] for member in members]).astype(np.int64)
     shared = measured @ measured.T
-    figure = new_figure(WIDTH_INCHES, 1.4 + 0.42 * len(members))
+    names = [_on_two_lines(titles[member]) for member in members]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    # Slanted names below the matrix take their length times the sine of their angle
+    figure = new_figure(WIDTH_INCHES, 0.8 + 0.045 * longest + 0.42 * len(members))
     matrix, bars = figure.subplots(1, 2, width_ratios=[2.1, 1])
     heat = np.log10(shared + 1.0)
     matrix.imshow(heat, cmap="cividis", aspect="auto")
@@ -180,7 +193,6 @@ def gene_overlap(build: Build, theme: Theme) -> Figure:
             color="#ffffff" if dark_cell else "#000000",
             fontweight="bold" if row == column else "normal",
         )
-    names = [titles[member] for member in members]
     matrix.set_yticks(range(len(names)), names)
     matrix.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     matrix.tick_params(length=0, labelcolor=theme.text)
