@@ -25,7 +25,7 @@ FAST = Settings(seeds=(0, 1))
 
 
 def write_screen(path: Path, *, batches: int = N_BATCHES, perturbations: int = N_PERTURBATIONS, seed: int = 0) -> Path:
-    """A perturbation raises its own gene and one that it shares with others; the last four genes are hardly expressed."""
+    """A perturbation raises its own gene and one it shares with others; four genes are hardly expressed."""
     rng = np.random.default_rng(seed)
     code = np.repeat(np.arange(perturbations + 1), [12] * perturbations + [80])
     means = np.full((len(code), N_GENES), 5.0)
@@ -130,11 +130,8 @@ def test_an_informative_embedding_is_above_the_random_one_which_scores_chance(sc
 
 def test_tables_for_people_and_frames_for_programs_lie_beside_the_scores(scored):
     files = {path.name for path in scored.iterdir()}
-    assert names == {
-        *(f"scores.{end}" for end in ("json", "md", "parquet", "tsv")),
-        "summary.parquet",
-        "consistency.parquet",
-    }
+    scores = {f"scores.{end}" for end in ("json", "md", "parquet", "tsv")}
+    assert files == scores | {"summary.parquet", "consistency.parquet"}
     page = (scored / "scores.md").read_text()
     for words in ("## Best post-processing", "## Fixed post-processing: centering", "## All candidates", "X_log"):
         assert words in page
