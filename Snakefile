@@ -19,6 +19,7 @@ include: "workflow/rules/phenoprints.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/ablation.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -27,6 +28,7 @@ rule all:
     input:
         products("report"),
         products("tables"),
+        products("benchmarks"),
         products("notice"),
 
 
@@ -43,6 +45,11 @@ rule corpora:
 rule audit:
     input:
         products("audit"),
+
+
+rule ablation:
+    input:
+        products("ablation"),
 
 
 rule demo:

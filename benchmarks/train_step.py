@@ -32,13 +32,14 @@ from torch import nn
 
 from txfm.activations import rectified_tanh
 from txfm.config import PRESETS, ModelConfig
-from txfm.corpus import Batch, open_corpus
+from txfm.corpus import Batch
 from txfm.cost import training_flops_per_sample
 from txfm.hardware import Hardware, choose_hardware
 from txfm.losses import poisson
 from txfm.model import DecoderBlock
 from txfm.statistics import MeanExpression
 from txfm.training.optimiser import adamw
+from txfm.training.samples import CorpusSamples
 from txfm.training.step import TrainingStep
 from txfm.training.throughput import known_peak
 from txfm.training.weights import new_network
@@ -178,9 +179,8 @@ def loader_share(name: str, args: argparse.Namespace) -> None:
     """Measure how long a training waits for batches."""
     config = PRESETS[name]
     hardware = choose_hardware(args.device, "auto", args.threads, compiled=None)
-    corpus = open_corpus(
-        args.loader, args.variant, "train", batch_size=config.batch_size_samples, max_genes=config.max_genes
-    )
+    samples = CorpusSamples(corpus=args.loader, variant=args.variant, max_genes=config.max_genes)
+    corpus = samples.training(batch_size=config.batch_size_samples, seed=0)
     n_genes = len(corpus.vocabulary)
     means = MeanExpression(by_study=np.full(corpus.measured.shape, 100.0), overall=np.full(n_genes, 100.0))
     network = new_network(config, means, 0, hardware.device)

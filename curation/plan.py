@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from curation.ablation import Ablation, read_ablation, refuse_new_stores
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
@@ -55,6 +56,8 @@ class Plan:
         The tables of phenoprints that selected variants need and the build computes.
     references : tuple of str
         `select.references`: reference tables to fetch, which no step reads yet.
+    ablation : Ablation or None
+        The grid that the target `ablation` trains beside the selected variants and models.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Plan:
     selected_models: tuple[str, ...]
     phenoprints: Mapping[str, Phenoprint] = field(default_factory=dict)
     references: tuple[str, ...] = ()
+    ablation: Ablation | None = None
 
     @cached_property
     def training_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -102,6 +106,41 @@ class Plan:
     def runs(self) -> tuple[tuple[str, str, int], ...]:
         """(variant, model, seed) triples to train."""
         return training_runs(self.variants, self.selected_models, self.seeds)
+
+    @cached_property
+    def all_variants(self) -> dict[str, Variant]:
+        """The selected variants and those of the grid."""
+        return dict(self.variants) | (dict(self.ablation.variants) if self.ablation else {})
+
+    @cached_property
+    def all_models(self) -> dict[str, Mapping[str, Any]]:
+        """The models of the selected variants and those of the grid."""
+        return dict(self.models) | (dict(self.ablation.models) if self.ablation else {})
+
+    @cached_property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Of the selection and of the grid, sorted."""
+        return tuple(sorted({*self.seeds, *(self.ablation.seeds if self.ablation else ())}))
+
+    def grid(self) -> Ablation:
+        """Return the grid, ready to be built.
+
+        Raises
+        ------
+        InputError
+            The config selects none, there is no study to evaluate on, or the grid needs stores that nothing builds.
+        """
+        if self.ablation is None:
+            raise InputError("the config selects no grid of ablations", where="config, key select.ablation")
+        if not self.evaluation_labels:
+            raise InputError(
+                "a grid of ablations has nothing to be evaluated on",
+                where="config, key select.studies_for_evaluation",
+                expected="a study of evaluation.studies",
+                todo="name one",
+            )
+        refuse_new_stores(self.ablation, self.variants)
+        return self.ablation
 
     @cached_property
     def studies(self) -> tuple[str, ...]:
@@ -192,7 +231,7 @@ class Plan:
 
     def members_json(self, variant: str) -> str:
         """Return `--members` of `curation compose`: study -> recipe."""
-        return json.dumps(self.variants[variant].studies, sort_keys=True)
+        return json.dumps(self.all_variants[variant].studies, sort_keys=True)
 
     def held_out_json(self) -> str:
         """Return `--held-out` of `curation compose`: names of studies."""
@@ -209,7 +248,7 @@ class Plan:
 
     def model_json(self, model: str) -> str:
         """Return `--model` of `txfm train`."""
-        return json.dumps(self.models[model], sort_keys=True)
+        return json.dumps(self.all_models[model], sort_keys=True)
 
     @cached_property
     def constraints(self) -> dict[str, str]:
@@ -219,10 +258,10 @@ class Plan:
             "study": self.studies,
             "recipe": self.recipes,
             "split": SPLITS,
-            "variant": self.variants,
-            "model": self.models,
+            "variant": self.all_variants,
+            "model": self.all_models,
             "baseline": self.baselines,
-            "seed": self.seeds,
+            "seed": self.all_seeds,
             "phenoprint": self.phenoprints,
         }
         return {name: _any_of(found) for name, found in values.items()}
@@ -290,6 +329,11 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
     for i, name in enumerate(select["studies_for_evaluation"]):
         _known(name, evaluation["studies"], "evaluation study", f"select.studies_for_evaluation[{i}]")
     selected = {name: evaluation["studies"][name] for name in select["studies_for_evaluation"]}
+    grids = {
+        name: read_ablation(name, entry, variants, settings["models"]) for name, entry in settings["ablations"].items()
+    }
+    if select["ablation"] is not None:
+        _known(select["ablation"], grids, "grid", "select.ablation")
     refuse_held_out(variants, chosen, catalog.studies, selected)
     models = _models(settings, chosen)
     entries = read_phenoprint_entries(settings["phenoprints"], catalog.studies, recipes, variants)
@@ -318,6 +362,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         selected_models=selected_models,
         phenoprints=check_phenoprints_used(entries, recipes, chosen, runs),
         references=tuple(select["references"]),
+        ablation=grids.get(select["ablation"]),
     )
     _ = plan.left_out  # a mistake in it is reported here, with all others
     return plan

@@ -41,7 +41,7 @@ s3_server, s3_bucket, own_s3_bucket = (
 small_corpus = _module("small_corpus").small_corpus
 hub_server = _module("hub_server").hub_server
 
-TARGETS = ("all", "sources", "corpora", "audit", "demo", "mini")
+TARGETS = ("all", "sources", "corpora", "audit", "demo", "mini", "ablation")
 
 
 @dataclass(frozen=True, kw_only=True)

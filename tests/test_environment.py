@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 # pip's name -> conda's name, where they differ
 CONDA_NAMES = {
     "huggingface-hub": "huggingface_hub",
+    "igraph": "python-igraph",
     "matplotlib": "matplotlib-base",
     "snakemake": "snakemake-minimal",
     "torch": "pytorch",
@@ -119,7 +120,8 @@ def test_the_lock_file_names_no_host_and_no_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("txfm", ("report", "remote", "hub", "scvi")), ("curation", ("report", "pipeline"))]
+    ("package", "extras"),
+    [("txfm", ("report", "remote", "hub", "evaluate", "scvi")), ("curation", ("report", "pipeline"))],
 )
 def test_a_package_imports_only_what_it_declares(package: str, extras: tuple[str, ...]) -> None:
     modules = {MODULES.get(name, name) for name in _requirements(*extras)}

@@ -9,7 +9,7 @@ import pytest
 from document_tables import table_rows
 from safetensors import safe_open
 
-from txfm.artifact.format import FIELDS, FORMAT_VERSION, KINDS
+from txfm.artifact.format import FIELDS, FORMAT_VERSION, KINDS, NAMES
 from txfm.artifact.provenance import parent_of
 from txfm.artifact.read import PICKLES
 
@@ -65,6 +65,18 @@ def test_the_kinds_and_the_refused_files_are_those_of_the_code() -> None:
     assert tuple(re.findall(r"`(\w+)`", row[2])) == KINDS
     paragraph = DOCUMENT.read_text().split("**No pickle.**")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\.\w+)`", paragraph)) == PICKLES
+
+
+def test_the_tree_has_the_files_of_the_code_and_the_committed_models_have_no_other() -> None:
+    tree = re.findall(r"^[├└]── (\S+) ", DOCUMENT.read_text(), re.MULTILINE)
+    assert sorted(tree) == sorted(NAMES)
+    row = next(row for row in table("field") if row[0] == "`files`")
+    named = set(re.findall(r"`([\w.]+)`", row[2]))
+    assert named == set(NAMES) - {"model.json", "README.md"}
+    for kind in KINDS:
+        found = {path.name for path in (GOLDEN / kind).iterdir()}
+        assert found <= set(NAMES)
+        assert set(card(kind)["files"]) == found & named
 
 
 def test_the_tensors_of_a_txfm_are_those_of_the_table() -> None:

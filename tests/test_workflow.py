@@ -56,6 +56,26 @@ def test_the_miniature_plans_seven_training_studies_and_one_held_out_study(workf
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["evaluate"]) == (7, 1, 3, 1)
     assert jobs["train"] == jobs["embed_corpus"] >= 3
     assert jobs["baseline"] == 2 * 3
+    assert jobs["benchmark_study"] == 1
+
+
+def test_a_grid_is_trained_by_its_own_target_alone_and_shares_what_others_train(workflow: Callable[..., Any]) -> None:
+    jobs = workflow(MINI).plan("ablation")
+    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (7 * 3, 1, 1)
+    assert jobs["compose"] == 3
+    assert {"report", "embed_corpus", "baseline"}.isdisjoint(jobs)
+    assert "ablation_table" not in workflow(MINI).plan("all")
+
+
+def test_table_5_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
+    jobs = workflow().plan("ablation")
+    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24, 3, 1)
+
+
+def test_a_run_without_a_grid_says_which_key_is_missing(workflow: Callable[..., Any]) -> None:
+    code, output = workflow(DEMO).run("-n", "ablation")
+    assert code != 0
+    assert output.count("select.ablation") == 1, output
 
 
 def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
@@ -63,6 +83,7 @@ def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., An
     # Nine studies; the K562 screen under three recipes, and its phenoprints out of the whole of it.
     assert jobs["phenoprints"] == 1
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["train"]) == (11, 3, 6, 6)
+    assert (jobs["evaluate"], jobs["benchmark_study"]) == (3, 3)
 
 
 def test_the_plan_says_what_this_release_cannot_build(workflow: Callable[..., Any], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ VERBS = {
     "consistency": ("txfm.consistency.cli", "find the perturbations of a screen that have a consistent effect"),
     "baseline": ("txfm.baselines.cli", "fit PCA, log counts or scVI on the training samples of a variant"),
     "evaluate": ("txfm.evaluation.cli", "compare models, baselines and other embeddings by a benchmark"),
+    "ablation": ("txfm.ablation.cli", "compare the models of a grid with its default"),
     "push": ("txfm.artifact.push_cli", "upload a model to the Hugging Face Hub"),
     "pull": ("txfm.artifact.pull_cli", "download a model from the Hugging Face Hub"),
     "report": ("txfm.report.cli", "write one page with the pictures and tables of a build"),

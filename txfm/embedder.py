@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import torch
 
 from txfm.embedding.options import PLAIN, EncoderOptions
 from txfm.errors import InputError
@@ -46,6 +47,11 @@ class Embedder(ABC):
     def n_dimensions(self) -> int:
         """Width of an embedding."""
         return int(self.card["n_dimensions"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes: the CPU, unless a kind of model says otherwise."""
+        return torch.device("cpu")
 
     @abstractmethod
     def encoder(self, visible: np.ndarray, options: EncoderOptions = PLAIN) -> Encoder:

@@ -1,13 +1,16 @@
 """A batch of samples on the device, dense. Shapes as in model.py."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from txfm.config import ModelConfig
-from txfm.corpus import Batch
 from txfm.preprocess import size_factors
+
+if TYPE_CHECKING:
+    from txfm.corpus import Batch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +70,7 @@ class Inputs:
         )
 
 
-def inputs_of(batch: Batch, measured_SG: torch.Tensor, config: ModelConfig) -> Inputs:
+def inputs_of(batch: "Batch", measured_SG: torch.Tensor, config: ModelConfig) -> Inputs:
     """Densify and preprocess a batch on the device of `measured_SG`.
 
     The CSR arrays travel, not the dense matrix. The library size is the sum over the vocabulary's genes that the sample

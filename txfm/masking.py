@@ -43,9 +43,22 @@ def sample_keys(indices_B: torch.Tensor, *parts: int | str) -> torch.Tensor:
     Returns
     -------
     torch.Tensor (B,), int64
-        Keys for `choose_visible`, on the device of `indices_B`.
+        Keys for `random_bits`, on the device of `indices_B`.
     """
     return _mix(indices_B * _signed(GAMMA) + _signed(_hash(parts)))
+
+
+def random_bits(keys_B: torch.Tensor, n: int) -> torch.Tensor:
+    """The first `n` outputs of each sample's stream: (B, n) int64, every bit of which is random.
+
+    A stream that is read by position costs less than torch.rand on a CPU, and needs no loop on a GPU.
+    """
+    return _mix(keys_B[:, None] + torch.arange(1, n + 1, device=keys_B.device) * _signed(GAMMA))
+
+
+def uniform(bits: torch.Tensor) -> torch.Tensor:
+    """Random numbers of float64 in the open interval (0, 1): with 52 bits none rounds to 0 or 1."""
+    return (_shifted_right(bits, 12).double() + 0.5) * 2.0**-52
 
 
 def choose_visible(
@@ -80,17 +93,15 @@ def choose_visible(
     -----
     The K genes with the largest random numbers are a uniform draw. With weights w the numbers are log w + a Gumbel
     variable, whose K largest are a weighted draw without replacement (Gumbel top-k; Yellott 1977, Efraimidis and
-    Spirakis 2006). A stream that is read by position costs less than torch.rand on a CPU, and needs no loop on a GPU.
+    Spirakis 2006).
     """
     n_genes = measured_BG.shape[1]
     n_visible = min(n_visible, n_genes)
-    steps_G = torch.arange(1, n_genes + 1, device=measured_BG.device) * _signed(GAMMA)
-    draw_BG = _mix(keys_B[:, None] + steps_G)
+    draw_BG = random_bits(keys_B, n_genes)
     if log_weights_G is None:
         draw_BG = draw_BG.masked_fill(~measured_BG, LOWEST)  # an unmeasured gene comes last
     else:
-        uniform_BG = (_shifted_right(draw_BG, 12).double() + 0.5) * 2.0**-52  # 52 bits: never rounds to 0 or 1
-        draw_BG = (log_weights_G - torch.log(-torch.log(uniform_BG))).masked_fill(~measured_BG, -torch.inf)
+        draw_BG = (log_weights_G - torch.log(-torch.log(uniform(draw_BG)))).masked_fill(~measured_BG, -torch.inf)
     positions_BK = draw_BG.topk(n_visible, dim=1, sorted=False).indices
     least = int(measured_BG.sum(dim=1).min() if n_measured_B is None else n_measured_B.min())
     if least >= n_visible:

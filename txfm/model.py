@@ -15,6 +15,7 @@ from torch import nn
 from txfm.activations import ACTIVATIONS
 from txfm.config import ModelConfig
 from txfm.cpu_attention import headwise_attention
+from txfm.masking import random_bits, uniform
 
 # The value's channel reaches 11.5, so at 0.02 the first LayerNorm would see little but the value. Explained deviance of
 # nano after 60,000 real samples: 0.20 at 1.0, 0.25 at 0.3, 0.21 at 0.1.
@@ -67,48 +68,60 @@ def attention(
 
 
 class KeptRows(NamedTuple):
-    """Samples that do not skip a block's attention, and those that do not skip its MLP: int64, in no order."""
+    """Samples that do not skip a block's attention, and those that do not skip its MLP: int64, ascending."""
 
     attention: torch.Tensor
     mlp: torch.Tensor
 
 
-def draw_kept_rows(config: ModelConfig, n_samples: int, generator: torch.Generator) -> list[KeptRows | None] | None:
-    """Draw what stochastic depth keeps; the share that it skips grows linearly from 0 in the first block.
+def keep_probabilities(config: ModelConfig) -> list[float]:
+    """Of each block: 1 in the first, from where it falls linearly to ``1 - stochastic_depth`` in the last."""
+    return [1 - config.stochastic_depth * number / max(config.n_blocks - 1, 1) for number in range(config.n_blocks)]
 
-    It is drawn outside of the network, which can then be compiled as a whole: the numbers of rows are always the same.
+
+def draw_kept_rows(
+    config: ModelConfig, keys_B: torch.Tensor, device: torch.device | None = None
+) -> list[KeptRows | None] | None:
+    """Draw what stochastic depth keeps: each sample by itself, so that it does not matter with which others it passes.
+
+    That is the law of Huang et al. 2016. A fixed share of the samples of a pass would do the same work every time, but
+    rounds to all of them in small passes.
 
     Parameters
     ----------
     config : ModelConfig
-    n_samples : int
-        B.
-    generator : torch.Generator
-        On the network's device.
+    keys_B : torch.Tensor (B,), int64
+        Of `sample_keys`, on the CPU, where the numbers of rows are known without waiting for a GPU.
+    device : torch.device, optional
+        Of the answer; None = the CPU.
 
     Returns
     -------
     list or None
-        For each block the rows that it keeps, None where it keeps all; None without stochastic depth.
+        For each block the rows that it keeps, None where it always keeps all; None without stochastic depth.
     """
     if config.stochastic_depth == 0:
         return None
+    draws_BL2 = uniform(random_bits(keys_B, 2 * config.n_blocks)).view(len(keys_B), config.n_blocks, 2)
     kept: list[KeptRows | None] = []
-    for number in range(config.n_blocks):
-        skip_share = config.stochastic_depth * number / max(config.n_blocks - 1, 1)
-        n_kept = max(1, round(n_samples * (1 - skip_share)))
-        rows = [torch.randperm(n_samples, generator=generator, device=generator.device)[:n_kept] for _ in range(2)]
-        kept.append(None if n_kept == n_samples else KeptRows(*rows))
+    for number, probability in enumerate(keep_probabilities(config)):
+        if probability == 1:
+            kept.append(None)
+            continue
+        is_kept_B2 = draws_BL2[:, number] < probability
+        rows = [is_kept_B2[:, branch].nonzero().flatten().to(device, non_blocking=True) for branch in range(2)]
+        kept.append(KeptRows(*rows))
     return kept
 
 
 class Block(nn.Module):
     """Pre-norm transformer block with optional LayerScale; rows that skip a branch are not computed."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, keep_probability: float = 1.0) -> None:
         super().__init__()
         width, hidden = config.width, config.mlp_ratio * config.width
         self.n_heads = config.n_heads
+        self.kept_branch_scale = 1 / keep_probability  # so that a branch adds as much on average as when all keep it
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -135,23 +148,24 @@ class Block(nn.Module):
         if kept is None or not self.training:
             queries_BQD = queries_BQD + self._attend(tokens_BTD, is_real_BT, n_queries)
             return queries_BQD + self._mlp(queries_BQD)
-        real = None if is_real_BT is None else is_real_BT[kept.attention]
-        branch_BQD = self._attend(tokens_BTD[kept.attention], real, n_queries).to(queries_BQD.dtype)
-        queries_BQD = queries_BQD.index_add(0, kept.attention, branch_BQD, alpha=len(tokens_BTD) / len(branch_BQD))
-        branch_BQD = self._mlp(queries_BQD[kept.mlp]).to(queries_BQD.dtype)
-        return queries_BQD.index_add(0, kept.mlp, branch_BQD, alpha=len(tokens_BTD) / len(branch_BQD))
+        real = None if is_real_BT is None else is_real_BT.index_select(0, kept.attention)
+        branch_BQD = self._attend(tokens_BTD.index_select(0, kept.attention), real, n_queries).to(queries_BQD.dtype)
+        queries_BQD = queries_BQD.index_add(0, kept.attention, branch_BQD, alpha=self.kept_branch_scale)
+        branch_BQD = self._mlp(queries_BQD.index_select(0, kept.mlp)).to(queries_BQD.dtype)
+        return queries_BQD.index_add(0, kept.mlp, branch_BQD, alpha=self.kept_branch_scale)
 
     def _attend(self, tokens_BTD: torch.Tensor, is_real_BT: torch.Tensor | None, n_queries: int) -> torch.Tensor:
         n_samples, n_tokens, width = tokens_BTD.shape
+        head_width = width // self.n_heads
         normed_BTD = self.attention_norm(tokens_BTD)
         if n_queries == n_tokens:
-            qkv = self.qkv(normed_BTD).view(n_samples, n_tokens, 3, self.n_heads, -1)
+            qkv = self.qkv(normed_BTD).view(n_samples, n_tokens, 3, self.n_heads, head_width)
             q, k, v = qkv.permute(2, 0, 3, 1, 4)
         else:
             q = F.linear(normed_BTD[:, :n_queries], self.qkv.weight[:width], self.qkv.bias[:width])
-            q = q.view(n_samples, n_queries, self.n_heads, -1).transpose(1, 2)
+            q = q.view(n_samples, n_queries, self.n_heads, head_width).transpose(1, 2)
             kv = F.linear(normed_BTD, self.qkv.weight[width:], self.qkv.bias[width:])
-            k, v = kv.view(n_samples, n_tokens, 2, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+            k, v = kv.view(n_samples, n_tokens, 2, self.n_heads, head_width).permute(2, 0, 3, 1, 4)
         mixed = attention(q, k, v, is_real_BT)
         branch = self.attention_out(mixed.transpose(1, 2).reshape(n_samples, n_queries, width))
         return branch if self.attention_scale is None else branch * self.attention_scale
@@ -187,7 +201,7 @@ class TxFM(nn.Module):
         self.n_genes = n_genes
         self.gene_table = nn.Embedding(n_genes, width - 1)
         self.cls = nn.Parameter(torch.empty(width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_blocks))
+        self.blocks = nn.ModuleList(Block(config, probability) for probability in keep_probabilities(config))
         self.final_norm = nn.LayerNorm(width)
         has_hidden = config.n_decoder_blocks > 0  # a linear decoder is the last layer alone
         self.decoder_in = nn.Linear(width, width) if has_hidden else nn.Identity()

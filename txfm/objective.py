@@ -3,7 +3,7 @@
 Shapes as in model.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from txfm.config import ModelConfig
 from txfm.inputs import Inputs
 from txfm.losses import mean_over_samples
 from txfm.masking import Visible
-from txfm.model import Output, draw_kept_rows
+from txfm.model import KeptRows, Output
 
 # Added to the mean of the negative binomial laws, in preprocessed counts: a prediction of 0 must not make a count
 # impossible. One count of GTEx's 5 * 10^7 is 0.002.
@@ -54,7 +54,7 @@ def masked_task(
     inputs: Inputs,
     visible: Visible,
     precision: str,
-    generator: torch.Generator | None = None,
+    kept: Sequence[KeptRows | None] | None = None,
 ) -> Outcome:
     """Show the visible genes of each sample, predict all genes.
 
@@ -69,15 +69,14 @@ def masked_task(
         Of `choose_visible`.
     precision : {"bf16", "float32"}
         Of the encoder and decoder; activation and loss are float32 in either case (bf16 moves the loss by 0.3%).
-    generator : torch.Generator, optional
-        Draws what stochastic depth skips, in training mode only; None = nothing.
+    kept : sequence of KeptRows, optional
+        Of `draw_kept_rows`, what stochastic depth keeps, in training mode only; None = everything.
 
     Returns
     -------
     Outcome
     """
     values_BK = inputs.x_BG.gather(1, visible.positions_BK)
-    kept = None if generator is None else draw_kept_rows(config, len(inputs), generator)
     with autocast(inputs.x_BG.device, precision):
         output = network(visible.positions_BK, values_BK, visible.is_real_BK, kept)
     output = output.float()

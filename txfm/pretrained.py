@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ import torch
 from txfm.artifact import Artifact, Provenance, read_artifact, write_artifact
 from txfm.artifact.provenance import software
 from txfm.config import ModelConfig
-from txfm.corpus import Corpus
 from txfm.embedder import Embedder, Encoder
 from txfm.embedding.network_encoder import NetworkEncoder
 from txfm.embedding.options import PLAIN, EncoderOptions
@@ -19,6 +18,9 @@ from txfm.errors import InputError
 from txfm.hardware import Hardware
 from txfm.model import TxFM
 from txfm.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from txfm.corpus import Corpus
 
 KIND = "txfm"
 
@@ -52,7 +54,7 @@ class TrainingRecord:
     @classmethod
     def of(
         cls,
-        corpus: Corpus,
+        corpus: "Corpus",
         config: ModelConfig,
         seed: int,
         samples_seen: int,
@@ -74,7 +76,14 @@ class TrainingRecord:
         )
 
 
-def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Path, hardware: Hardware) -> None:
+def save_model(
+    folder: Path,
+    network: TxFM,
+    record: TrainingRecord,
+    metrics: Path,
+    hardware: Hardware,
+    finetuning: Mapping[str, Any] | None = None,
+) -> None:
     """Write a trained network; see `txfm.artifact.write_artifact`.
 
     Parameters
@@ -85,6 +94,8 @@ def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Pat
     metrics : Path
         The run's metrics.jsonl, copied.
     hardware : Hardware
+    finetuning : mapping, optional
+        Of a fine-tuned model: finetune.json.
     """
     description = {
         "kind": KIND,
@@ -98,7 +109,7 @@ def save_model(folder: Path, network: TxFM, record: TrainingRecord, metrics: Pat
         "final_metrics": record.final_metrics,
         "software": software(precision=hardware.precision),
     }
-    write_artifact(folder, network.state_dict(), record.vocabulary, description, metrics)
+    write_artifact(folder, network.state_dict(), record.vocabulary, description, metrics, finetuning)
 
 
 class PretrainedModel(Embedder):
@@ -141,7 +152,7 @@ class PretrainedModel(Embedder):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Where the weights are, and where it computes."""
         return self.network.cls.device
 
     def encoder(self, visible: np.ndarray, options: EncoderOptions = PLAIN) -> Encoder:

@@ -229,6 +229,14 @@ def test_weights_of_another_shape_do_not_fit_whatever_the_kind(folder: Path, tmp
             txfm.load(change(baseline, n_dimensions=9))
 
 
+@pytest.mark.parametrize("value", [None, "100000", {}])
+def test_a_setting_of_another_type_does_not_fit_a_baseline(value: object, tmp_path: Path) -> None:
+    baseline = shutil.copytree(GOLDEN / FORMAT_VERSION / "pca", tmp_path / "pca")
+    config = card_of(baseline)["config"] | {"library_size_counts": value}
+    with pytest.raises(InputError, match="do not fit"):
+        txfm.load(change(baseline, config=config))
+
+
 def test_a_baseline_cannot_be_opened_where_a_network_is_needed() -> None:
     with pytest.raises(InputError, match=r"no TxFM[\s\S]*found: pca"):
         load_txfm(GOLDEN / FORMAT_VERSION / "pca")

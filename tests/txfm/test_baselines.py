@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 import zarr
 from sklearn.decomposition import PCA
 
@@ -21,6 +22,7 @@ from txfm.baselines.training_samples import open_training, shared_genes
 from txfm.baselines.variable_genes import most_variable, normalised_dispersion
 from txfm.embedder import Embedder
 from txfm.errors import InputError
+from txfm.hardware import Hardware
 from txfm.preprocess import log_normalise
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models"
@@ -219,6 +221,23 @@ def test_the_embed_command_takes_a_baseline(models: dict[str, Any], tiny_corpus:
     assert main(["embed", str(tmp_path / "pca"), str(tmp_path / "in.h5ad"), "--out", str(tmp_path / "out.h5ad")]) == 0
     written = ad.read_h5ad(tmp_path / "out.h5ad")
     np.testing.assert_array_equal(written.obsm["X_txfm"], models["pca"].embed(cells, verbose=False))
+
+
+def test_a_baseline_is_said_to_compute_on_the_cpu_whatever_there_is(
+    models: dict[str, Any],
+    tiny_corpus: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cells = store(tiny_corpus, "beta")[:3].copy()
+    cells.write_h5ad(tmp_path / "in.h5ad")
+    models["pca"].save(tmp_path / "pca")
+    cuda = Hardware(device=torch.device("cuda:0"), precision="float32", threads=1)
+    monkeypatch.setattr("txfm.hardware.choose_hardware", lambda *_: cuda)  # of a machine with a GPU
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
+    assert main(["embed", str(tmp_path / "pca"), str(tmp_path / "in.h5ad"), "--out", str(tmp_path / "out.h5ad")]) == 0
+    assert capsys.readouterr().out.startswith("device cpu, 1 CPU threads, precision float32\n")
 
 
 def test_gene_embeddings_of_pca_are_its_loadings_and_log_counts_have_none(models: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Fine-tuning on a file and on a corpus: what is held out, what is refused, what is written."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 import txfm
 from txfm.__main__ import main
 from txfm.artifact.provenance import studies_seen
-from txfm.config import config_from_mapping
+from txfm.config import PRESETS, config_from_mapping
 from txfm.errors import InputError
 from txfm.evaluation.held_out import refuse_leakage
 from txfm.finetuning.held_out_batches import held_out_batches
@@ -93,15 +94,32 @@ def test_the_new_model_keeps_the_vocabulary_and_says_where_it_comes_from(tuned: 
     assert "before fine-tuning" in page
     assert "after the same training from scratch" in page
     assert not tuned.with_name("model.checkpoints").exists()
+    assert set(card["files"]) == {"model.safetensors", "metrics.jsonl", "finetune.json"}
 
 
-def test_genes_that_the_data_lack_learn_nothing_and_the_others_do(tuned: Path, model: Path) -> None:
-    old, new = (load_file(folder / "model.safetensors") for folder in (model, tuned))
-    changed = (old["decoder_out.bias"] != new["decoder_out.bias"]).numpy()
-    measured = np.zeros(len(changed), dtype=bool)
+def test_a_report_that_was_changed_is_noticed(tuned: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tuned, tmp_path / "copy")
+    report = (copy / "finetune.json").read_text()
+    (copy / "finetune.json").write_text(report.replace("pretrained", "finetuned"))
+    with pytest.raises(InputError, match=r"finetune\.json"):
+        txfm.load(copy)
+    (copy / "finetune.json").unlink()
+    assert txfm.load(copy).n_dimensions == MODEL["width"]
+
+
+def test_genes_that_the_data_lack_keep_their_weights_whatever_the_weight_decay(
+    model: Path, cells: Path, tmp_path: Path
+) -> None:
+    changes = json.dumps({"steps": 24, "validate_every_steps": 24, "weight_decay_scale": 1})
+    options = ("--validation", "none", "--no-from-scratch", "--set", changes)
+    assert finetune(model, cells, tmp_path / "out", *options) == 0
+    old, new = (load_file(folder / "model.safetensors") for folder in (model, tmp_path / "out"))
+    measured = np.zeros(len(old["decoder_out.bias"]), dtype=bool)
     measured[5:35] = True
-    assert changed[measured].all()
-    assert not changed[~measured].any()  # biases have no weight decay
+    for name in ("gene_table.weight", "decoder_out.weight", "decoder_out.bias"):
+        changed = (old[name] != new[name]).reshape(len(measured), -1).any(dim=1).numpy()
+        assert changed[measured].all()
+        assert not changed[~measured].any()
 
 
 def test_the_report_compares_with_the_start_and_with_a_training_from_scratch(tuned: Path, model: Path) -> None:
@@ -157,6 +175,45 @@ def test_the_table_is_printed_and_a_killed_run_goes_on_without_training_from_scr
     assert reports[0]["curves"] == reports[1]["curves"]
 
 
+def test_a_training_from_scratch_is_used_again_only_for_the_same_data_batches_and_parent(
+    model: Path, cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = anndata.read_h5ad(cells)
+    more.X[0] += 1
+    more.write_h5ad(tmp_path / cells.name)
+    cousin = tmp_path / "cousin"
+    assert finetune(model, cells, cousin, "--validation", "none", "--study", "other", steps=1) == 0
+    taken, original = [], TrainingStep.__call__
+
+    def killed_after_scratch(self: TrainingStep, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(taken) == n_before:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", killed_after_scratch)
+    share = ("--validation-share", "0.4")
+    for parent, data, options, is_new in (
+        (model, cells, (), True),
+        (model, cells, (), False),
+        (model, tmp_path / cells.name, (), True),
+        (model, cells, share, True),
+        (cousin, cells, share, True),
+        (cousin, cells, share, False),
+    ):
+        taken.clear()
+        n_before = 2 if is_new else 0
+        capsys.readouterr()
+        with pytest.raises(KeyboardInterrupt):
+            finetune(parent, data, tmp_path / "out", "--batch-column", "plate", *options, steps=2)
+        output = capsys.readouterr().out
+        assert ("training from scratch, to compare with" in output, "has ended before" in output) == (
+            is_new,
+            not is_new,
+        )
+        assert len(taken) == n_before
+
+
 def test_a_variant_of_a_corpus_is_a_target_too(
     model: Path, write_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +233,23 @@ def test_a_variant_of_a_corpus_is_a_target_too(
     assert "trained on study alpha" in capsys.readouterr().err
 
 
+def test_a_grandchild_is_not_validated_on_what_its_grandparent_may_have_seen(
+    model: Path, write_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_corpus(tmp_path / "other", studies=("alpha", "beta")).folder
+    overview = json.loads((other / "corpus.json").read_text()) | {"digest": "another build"}
+    (other / "corpus.json").write_text(json.dumps(overview))
+    options = ("--variant", "tiny", "--no-from-scratch")
+    assert finetune(model, other, tmp_path / "child", *options, "--validation", "none", steps=2) == 0
+    # The child was trained on this very corpus, but its parent on another build's alpha: who knows on which samples
+    assert finetune(tmp_path / "child", other, tmp_path / "grandchild", *options, steps=2) == 2
+    assert "trained on study alpha:" in capsys.readouterr().err
+    assert not (tmp_path / "grandchild").exists()
+    # The corpus of the only training has the same held-out batches
+    assert finetune(model, model.parent / "corpus", tmp_path / "same", *options, steps=2) == 0
+    assert txfm.load(tmp_path / "same").card["final_metrics"]["validation"]["n_samples"] == 20
+
+
 def test_what_cannot_be_fine_tuned_on_is_refused_with_advice(
     model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,12 +267,87 @@ def test_what_cannot_be_fine_tuned_on_is_refused_with_advice(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_validation_every_sample_is_trained_on(model: Path, cells: Path, tmp_path: Path) -> None:
+def test_what_is_used_of_a_file_is_printed_and_what_is_left_out_with_its_reason(
+    model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--batch-column", "plate", "--no-from-scratch")
+    assert finetune(model, cells, tmp_path / "out", *options, steps=1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    counts = anndata.read_h5ad(cells).X
+    share, n_genes = counts[:, :30].sum() / counts.sum(), len(txfm.load(model).vocabulary)
+    assert lines[0].startswith(f"genes: 30 of the model's {n_genes} found")
+    assert "30 of 35 input genes used" in lines[0]
+    assert lines[1].startswith(f"counts: {share:.1%} of {counts.sum():,.0f} are on the model's genes")
+    assert lines[2] == "left out: 1 of 90 samples, without a count on the model's genes"
+    assert lines[3] == "held out for validation: 12 of 89 samples, plate p3"
+    assert json.loads((tmp_path / "out" / "finetune.json").read_text())["data"]["share_of_counts"] == pytest.approx(
+        share
+    )
+
+
+def with_studies(cells: Path, studies: Any, path: Path) -> Path:
+    """The same cells with a column `study`."""
+    adata = anndata.read_h5ad(cells)
+    adata.obs["study"] = pd.Categorical(studies)
+    adata.write_h5ad(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("studies", "options", "message"),
+    [
+        (["new"] * 89 + ["alpha"], (), "trained on study alpha:"),
+        (["gamma"] * 40 + ["alpha"] * 50, (), "trained on study alpha, gamma:"),
+        ([None] * 5 + ["new"] * 85, ("--study", "gamma"), "trained on study gamma:"),
+        (["alpha"] * 90, ("--study", "other"), "cannot give another name"),
+        (["alpha"] * 90, ("--study", "other", "--validation", "none"), "cannot give another name"),
+    ],
+)
+def test_no_study_that_was_seen_passes_under_another_name(
+    studies: list[str | None],
+    options: tuple[str, ...],
+    message: str,
+    model: Path,
+    cells: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mixed = with_studies(cells, studies, tmp_path / "mixed.h5ad")
+    assert finetune(model, mixed, tmp_path / "out", "--batch-column", "plate", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_study_of_a_file_is_recorded_and_scored(model: Path, cells: Path, tmp_path: Path) -> None:
+    studies = np.resize(["delta", "epsilon", ""], 90)
+    mixed = with_studies(cells, studies, tmp_path / "mixed.h5ad")
+    options = ("--batch-column", "plate", "--study", "zeta", "--no-from-scratch")
+    assert finetune(model, mixed, tmp_path / "out", *options, steps=4) == 0
+    card = txfm.load(tmp_path / "out").card
+    assert card["variant"]["name"] == "mixed"
+    numbers = {study: entry["n_samples"] for study, entry in card["training_studies"].items()}
+    assert numbers == {"delta": 26, "epsilon": 25, "zeta": 26}  # 30 each without p3; the empty sample is an epsilon
+    assert set(card["final_metrics"]["validation"]["explained_deviance_by_study"]) == set(numbers)
+    measured = json.loads((tmp_path / "out" / "finetune.json").read_text())["data"]["n_genes_of_model_measured"]
+    assert measured == dict.fromkeys(numbers, 30)
+    # Its child may be validated on none of them
+    for study in numbers:
+        child = with_studies(cells, [study] * 90, tmp_path / f"again_{study}.h5ad")
+        assert finetune(tmp_path / "out", child, tmp_path / "child", "--batch-column", "plate") == 2
+
+
+def test_without_validation_every_sample_is_trained_on_once(
+    model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert finetune(model, cells, tmp_path / "out", "--validation", "none", "--study", "alpha", steps=4) == 0
     card = txfm.load(tmp_path / "out").card
     assert card["training_studies"]["alpha"]["n_samples"] == 89
     assert card["final_metrics"]["validation"] is None
-    assert json.loads((tmp_path / "out" / "finetune.json").read_text())["scores"] == {}
+    report = json.loads((tmp_path / "out" / "finetune.json").read_text())
+    assert report["scores"] == {}
+    assert report["curves"]["from_scratch"] is None
+    output = capsys.readouterr().out
+    assert output.count("training from scratch") == output.count("no training from scratch:") == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -213,6 +362,49 @@ def test_whole_batches_near_the_wanted_share_are_held_out(seed: int) -> None:
         held_out_batches(pd.DataFrame({"batch": ["a"] * 7}), "batch", 0.1, seed)
     with pytest.raises(InputError, match="2 of 7"):
         held_out_batches(pd.DataFrame({"batch": ["a", None] * 2 + ["b"] * 3}), "batch", 0.1, seed)
+
+
+EQUAL = pd.DataFrame({"batch": ["a"] * 5 + ["b"] * 5})
+
+
+@pytest.mark.parametrize("share", [0.7, 0.9])
+def test_a_share_that_leaves_nothing_to_train_on_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match="nothing would be left to train on") as refused:
+        held_out_batches(EQUAL, "batch", share, 0)
+    lines = [line.split(":")[0].strip() for line in str(refused.value).splitlines()]
+    assert lines == ["error", "where", "expected", "found", "do"]
+    assert "a (5 samples), b (5 samples)" in str(refused.value)
+    assert held_out_batches(EQUAL, "batch", 0.5, 0).sum() == 5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_study_keeps_training_samples(seed: int) -> None:
+    obs = pd.DataFrame({"batch": ["only"] * 10 + ["x"] * 45 + ["y"] * 45})
+    studies = np.array(["small"] * 10 + ["large"] * 90)
+    held = held_out_batches(obs, "batch", 0.1, seed, studies)
+    assert set(obs["batch"][held]) in ({"x"}, {"y"})
+    with pytest.raises(InputError, match="nothing of some study would be left to train on"):
+        held_out_batches(EQUAL, "batch", 0.5, seed, EQUAL["batch"].to_numpy())
+
+
+@pytest.mark.parametrize("options", [("--validation", "none"), ("--batch-column", "plate")])
+def test_a_file_without_a_count_on_the_models_genes_is_refused(
+    options: tuple[str, ...], model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = anndata.read_h5ad(cells)
+    empty.X[:, :30] = 0
+    empty.write_h5ad(tmp_path / "empty.h5ad")
+    assert finetune(model, tmp_path / "empty.h5ad", tmp_path / "out", *options) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "No sample of this file has a count on the model's genes" in lines[0]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["where", "expected", "found", "do"]
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.h5ad"]
+
+
+def test_a_pretrained_model_does_not_decay_unless_asked_to() -> None:
+    for preset in PRESETS.values():
+        assert finetuning_config(preset, {"epochs": 3}).weight_decay(100) == 0
+        assert finetuning_config(preset, {"weight_decay_scale": 1}).weight_decay_scale == 1
 
 
 def test_the_budget_is_ten_epochs_unless_one_is_given() -> None:

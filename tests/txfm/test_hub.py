@@ -17,7 +17,7 @@ from txfm.artifact.hub import download, push
 from txfm.errors import InputError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "models" / FORMAT_VERSION
-FILES = {"model.safetensors", "model.json", "metrics.jsonl", "README.md"}
+FILES = {"model.safetensors", "model.json", "metrics.jsonl", "finetune.json", "README.md"}
 needs_client = pytest.mark.skipif(
     importlib.util.find_spec("huggingface_hub") is None, reason="huggingface_hub is not installed (extra `hub`)"
 )
@@ -41,6 +41,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @needs_client
 def test_a_model_that_is_pushed_pulls_to_the_same_bytes(hub_server: Any, folder: Path, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("stays here")
+    (folder / "finetune.json").write_text("{}")  # as if it were fine-tuned
     done = python(hub_server, tmp_path, "-m", "txfm", "push", str(folder), "--repo", "me/mine")
     assert done.returncode == 0, done.stderr
     assert f"{hub_server.endpoint}/me/mine/commit/" in done.stdout

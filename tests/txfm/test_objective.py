@@ -12,7 +12,7 @@ from txfm.corpus import open_corpus
 from txfm.inputs import Inputs, inputs_of
 from txfm.losses import negative_binomial, poisson
 from txfm.masking import choose_visible, sample_keys, seeded_generator
-from txfm.model import TxFM
+from txfm.model import TxFM, draw_kept_rows
 from txfm.objective import LEAST_MEAN, LOSSES, Outcome, batch_loss, masked_task
 from txfm.statistics import mask_log_weights, mean_expression
 from txfm.training.weights import new_network
@@ -32,7 +32,7 @@ def task(measured_BG: torch.Tensor, **overrides: object) -> tuple[TxFM, Inputs]:
 def solve(network: TxFM, inputs: Inputs, precision: str = "float32", step: int = 0) -> Outcome:
     config, keys_B = network.config, sample_keys(torch.arange(len(inputs)), "test", step)
     visible = choose_visible(inputs.measured_BG, config.n_visible_genes, keys_B, n_measured_B=inputs.n_measured_B)
-    return masked_task(network, config, inputs, visible, precision, seeded_generator(CPU, step))
+    return masked_task(network, config, inputs, visible, precision)
 
 
 def test_every_name_of_a_configuration_has_its_loss() -> None:
@@ -181,7 +181,8 @@ def losses_of_training(corpus_of_test: Any, config: ModelConfig, n_steps: int) -
     for step in range(n_steps):
         keys_B = sample_keys(torch.arange(len(inputs)), "train", step)
         visible = choose_visible(inputs.measured_BG, config.n_visible_genes, keys_B, log_weights_G, inputs.n_measured_B)
-        outcome = masked_task(network.train(), config, inputs, visible, "float32", seeded_generator(CPU, step))
+        kept = draw_kept_rows(config, sample_keys(torch.arange(len(inputs)), "stochastic depth", step))
+        outcome = masked_task(network.train(), config, inputs, visible, "float32", kept)
         optimiser.zero_grad()
         batch_loss(outcome, inputs).backward()
         optimiser.step()

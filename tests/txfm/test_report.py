@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import pandas as pd
 import pytest
 
 from txfm.errors import InputError
+from txfm.evaluation.scores import Score, score_frame, write_scores
 from txfm.report import cli, training_figures
 from txfm.report.corpus_figures import kept_share, samples_of
+from txfm.report.page import Section, Table, render
 from txfm.report.palette import looks
 from txfm.report.training_figures import drawn_samples
 
 STUDIES = {"alpha": False, "beta": False, "gamma": True}  # name -> simulated
-PICTURES = "composition counts_kept curves dropped_genes dropped_samples evaluation_omega gene_overlap umap".split()
+PICTURES = ["benchmark_1_genes", *"composition counts_kept curves dropped_genes dropped_samples".split()]
+PICTURES += "evaluation_omega gene_overlap umap".split()
 
 
 def qc_report(study: str, role: str = "train", **changes: dict) -> dict:
@@ -147,6 +151,40 @@ def write_results(folder: Path, corpus: Path) -> Path:
     (folder / "embeddings").mkdir()
     frame.to_parquet(folder / "embeddings" / "tiny.micro.s0.parquet")
     write_json(folder / "evaluation", {"omega.table": evaluation_table()})
+    scores = [
+        Score(
+            benchmark="genes",
+            dataset="atlas",
+            embedder=embedder,
+            kind=embedder,
+            task="recall",
+            metric="union",
+            seed=seed,
+            value=value + seed / 10,
+            primary=True,
+        )
+        for embedder, value in (("txfm", 0.3), ("pca", 0.2))
+        for seed in (0, 1, 2)
+    ]
+    write_scores(folder / "evaluation" / "deep" / "genes", score_frame(scores), {}, "")
+    cell = {"benchmark": "genes", "dataset": "atlas", "metric": "union", "postprocessing": "", "mean": 0.25}
+    default = {
+        "factor": "",
+        "alternative": "",
+        "sd": None,
+        "difference": None,
+        "p_adjusted": None,
+        "significant": False,
+    }
+    other = {
+        "factor": "depth",
+        "alternative": "2",
+        "sd": 0.01,
+        "difference": -0.05,
+        "p_adjusted": 0.012,
+        "significant": True,
+    }
+    write_json(folder / "ablation", {"grid": {"format": "txfm-ablation", "rows": [cell | default, cell | other]}})
     return folder
 
 
@@ -218,7 +256,7 @@ def test_the_page_names_every_study_and_marks_the_simulated_one(page):
 
 
 def test_every_picture_is_in_the_page_and_in_the_folder(page, results):
-    assert sorted(path.stem for path in (results / "figures").iterdir()) == sorted(PICTURES)
+    assert sorted(path.stem for path in (results / "figures").glob("*.png")) == sorted(PICTURES)
     images = Elements(page).of("img")
     assert len(images) == len(PICTURES)
     assert all(len(image["alt"]) > 40 for image in images)
@@ -233,11 +271,11 @@ def test_the_page_loads_nothing_from_outside(page):
     ]
     assert all(address.startswith("data:image/svg+xml;base64,") for address in loading if address)
     assert elements.of("link") == []
-    assert elements.of("script") == []
+    assert elements.of("script") == [{}]
     assert elements.of("iframe") == []
     assert not re.search(r"@import|url\(", page)
     outside = [link["href"] for link in elements.of("a") if not link["href"].startswith("#")]
-    assert outside == ["https://doi.org/10.1000/alpha"]
+    assert outside == ["https://doi.org/10.1000/alpha", "https://arxiv.org/abs/2605.31562"]
 
 
 def test_every_picture_has_a_light_and_a_dark_version(page):
@@ -256,6 +294,26 @@ def test_headings_and_table_headers_are_marked_up_for_screen_readers(page):
     assert elements.of("html") == [{"lang": "en"}]
 
 
+def test_tables_are_parquet_files_beside_the_pictures(page, results):
+    files = sorted((results / "figures" / "tables").glob("*.parquet"))
+    assert len(files) == len(Elements(page).of("table"))
+    models = pd.read_parquet(results / "figures" / "tables" / "models_1.parquet")
+    assert models["samples seen"].tolist() == [4321.0]
+    assert models["model"].tolist() == ["tiny.micro.s0 SIMULATED"]
+    assert models.attrs["caption"] == "Models at the end of training"
+
+
+def test_benchmarks_show_scores_grids_and_published_values_apart(page):
+    text = text_of(page)
+    assert "genes on atlas (evaluation/deep/genes): mean ± sd over seeds" in text
+    assert "txfm 0.4 ± 0.1 pca 0.3 ± 0.1" in text
+    assert "depth: 2 genes: atlas union 0.2500 0.0100 -0.0500 0.012*" in text
+    assert "Published (paper, Table 5h)" in text
+    assert "curated K562 (default) 1.4M 37.3 32.6 43.9" in text
+    published = [row for row in Elements(page).of("tr") if row.get("class") == "published"]
+    assert len(published) == 7
+
+
 def test_every_reason_is_shown_with_its_count(page):
     text = text_of(page)
     assert "not singlet 1,201" in text
@@ -266,7 +324,7 @@ def test_every_reason_is_shown_with_its_count(page):
 
 def test_text_from_a_study_cannot_become_markup(page):
     assert "&lt;script&gt;" in page
-    assert "<script>" not in page
+    assert page.count("<script>") == 1
 
 
 def test_a_study_with_one_batch_says_why_nothing_validates(page):
@@ -300,15 +358,17 @@ def test_the_page_is_the_same_byte_for_byte_when_it_is_made_again(results, page,
 
 def test_what_is_missing_is_said_and_does_not_fail(tiny_corpus, tmp_path):
     folder = write_results(tmp_path / "test_build", tiny_corpus.folder)
-    for name in ("embeddings", "evaluation", "models", "qc", "corpus/stores"):
+    for name in ("embeddings", "evaluation", "models", "qc", "corpus/stores", "ablation"):
         shutil.rmtree(folder / name)
     text = text_of(build(folder))
     assert "No model was trained in this build." in text
     assert "There are no embeddings in this results folder." in text
     assert "No evaluation was run in this build." in text
     assert "This results folder has no QC reports" in text
+    assert "There are no scores yet: `python -m txfm evaluate`" in text
+    assert "There are no ablations yet: `snakemake ablation --cores N`" in text
     assert "The stores are not in this results folder." in text
-    assert [path.stem for path in (folder / "figures").iterdir()] == ["composition"]
+    assert [path.stem for path in (folder / "figures").glob("*.png")] == ["composition"]
 
 
 def test_a_model_without_validation_is_shown_without_curves(tiny_corpus, tmp_path):
@@ -361,3 +421,30 @@ def test_a_large_file_of_embeddings_is_reduced_to_a_seeded_draw(tmp_path, monkey
     assert vectors.shape == (30, 2)
     assert [f"s{int(value)}" for value in vectors[:, 0]] == list(studies)
     np.testing.assert_array_equal(vectors, drawn_samples(tmp_path / "x.parquet")[1])
+
+
+SORTING = """
+<script>
+const table = document.querySelector("#hook table"), [first, second] = table.querySelectorAll("thead button");
+const order = () => Array.from(table.tBodies[0].rows, (row) => row.cells[0].textContent).join("");
+const seen = [];
+second.click(); seen.push(order(), second.parentElement.ariaSort);
+second.click(); seen.push(order(), second.parentElement.ariaSort);
+first.focus(); seen.push(String(document.activeElement === first), first.tagName);
+first.click(); seen.push(order(), second.parentElement.ariaSort);
+document.title = seen.join(" ");
+</script>
+"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on the PATH")
+def test_a_browser_sorts_numbers_as_numbers_and_keeps_ties_in_order(tmp_path):
+    values = {"a": "1,000", "b": "not defined", "c": "-2.5", "d": "90 ± 3", "e": "-2.5"}
+    table = Table(caption="t", columns=["name", "value"], rows=list(values.items()), numbers=frozenset({"value"}))
+    page = render("x", [], [], [Section(key="hook", title="Hook", tables=[table])])
+    (tmp_path / "page.html").write_text(page.replace("</body>", SORTING + "</body>"))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--dump-dom", (tmp_path / "page.html").as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    expected = "cedab ascending adceb descending true BUTTON abcde none"
+    assert f"<title>{expected}</title>" in shown

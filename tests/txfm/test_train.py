@@ -20,11 +20,13 @@ import txfm
 from txfm.__main__ import main
 from txfm.config import config_from_mapping
 from txfm.corpus import open_corpus
+from txfm.cost import activation_bytes, state_bytes
 from txfm.errors import InputError
 from txfm.hardware import Hardware, choose_hardware
 from txfm.model import TxFM
 from txfm.statistics import mean_expression
 from txfm.training.checkpoint import Checkpoints, checkpoint_folders
+from txfm.training.micro_batch import SHARE_OF_FREE_MEMORY
 from txfm.training.run import TrainingRun, train
 from txfm.training.schedule import one_cycle_lr
 from txfm.training.step import TrainingStep
@@ -258,33 +260,92 @@ def test_two_trainings_never_share_a_folder_of_checkpoints(tiny_corpus: Any, tmp
 
 def test_the_same_curve_comes_out_however_many_samples_pass_at_once(tiny_corpus: Any, tmp_path: Path) -> None:
     for size in (None, 5):
-        run = tiny_run(tiny_corpus, tmp_path / str(size), stochastic_depth=0.0)
+        run = tiny_run(tiny_corpus, tmp_path / str(size))
         train(replace(run, micro_batch=size), ONE_THREAD)
     whole, parts = metrics(tmp_path / "None" / "model"), metrics(tmp_path / "5" / "model")
     assert [line["loss"] for line in parts] == pytest.approx([line["loss"] for line in whole], rel=1e-5)
 
 
+def overfit(corpus: Any, model: dict[str, Any], *options: str) -> int:
+    """Exit code of ``--overfit-batch`` on one thread."""
+    given = ["--corpus", str(corpus.folder), "--variant", "tiny", "--device", "cpu", "--precision", "float32"]
+    try:
+        return main(["train", *given, "--model", json.dumps(model), *options])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_overfitting_one_batch_passes_for_a_sound_model_and_writes_nothing(
-    tiny_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tiny_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ["--corpus", str(tiny_corpus.folder), "--variant", "tiny", "--device", "cpu", "--precision", "float32"]
-    model = ["--model", json.dumps(TINY_MODEL)]
-    assert main(["train", *options, *model, "--overfit-batch", "150"]) == 0
-    assert re.search(r"passed: \d\.\d% of the deviance at the start is left", capsys.readouterr().out)
-    frozen = ["--model", json.dumps(TINY_MODEL | {"max_lr": 1e-9})]
-    with pytest.raises(SystemExit) as failed:
-        main(["train", *options, *frozen, "--overfit-batch", "20"])
-    assert failed.value.code == 1
-    assert "failed: 100.0% of the deviance" in capsys.readouterr().out
+    in_parts = ["--seed", str(seed), "--batch-size", "6"]
+    assert overfit(tiny_corpus, TINY_MODEL, "--overfit-batch", "200", *in_parts) == 0
+    out = capsys.readouterr().out
+    assert "one batch of 16 samples, 6 at a time" in out
+    assert float(re.search(r"passed: (\d+\.\d)% of the deviance at the start is left", out).group(1)) < 5  # type: ignore[union-attr]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_options_that_cannot_be_used_are_refused(tiny_corpus: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overfitting_one_batch_fails_for_a_model_that_mixes_up_samples_or_learns_too_slowly(
+    tiny_corpus: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert overfit(tiny_corpus, TINY_MODEL | {"max_lr": 3e-5}, "--overfit-batch", "100") == 1
+    original = TxFM.tokens
+    monkeypatch.setattr(TxFM, "tokens", lambda *given: original(*given)[torch.randperm(len(given[1]))])
+    assert overfit(tiny_corpus, TINY_MODEL, "--overfit-batch", "100") == 1
+    assert len(re.findall(r"failed: [89]\d\.\d% of the deviance", capsys.readouterr().out)) == 2
+
+
+def test_overfitting_one_batch_fails_for_an_encoder_without_a_gradient(
+    tiny_corpus: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decoder alone learns a few samples by heart."""
+    original = TxFM.decode
+    monkeypatch.setattr(TxFM, "decode", lambda self, cls_BD: original(self, cls_BD.detach()))
+    assert overfit(tiny_corpus, TINY_MODEL, "--overfit-batch", "20") == 1
+    assert re.search(r"failed: .*no gradient in cls, gene_table\.weight", capsys.readouterr().out)
+
+
+def test_overfitting_takes_no_batch_that_memory_does_not_hold(
+    tiny_corpus: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_from_mapping(TINY_MODEL)
+    needed = state_bytes(config, 56, "float32") + activation_bytes(config, 56, 4, "float32", "cpu")
+    monkeypatch.setattr("txfm.training.overfit.available_bytes", lambda _: int(needed / SHARE_OF_FREE_MEMORY) + 1)
+    overfit(tiny_corpus, TINY_MODEL, "--overfit-batch", "1")
+    assert "one batch of 16 samples, 4 at a time" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--batch-size", "many"),
+        ("--ranks", "0"),
+        ("--peak-tflops", "-1"),
+        ("--threads", "0"),
+        ("--memory-gib", "0"),
+        ("--memory-gib", "-1"),
+        ("--memory-gib", "nan"),
+        ("--memory-gib", "inf"),
+        ("--overfit-batch", "0"),
+        ("--overfit-batch", "-3"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(
+    tiny_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
     options = ["--corpus", str(tiny_corpus.folder), "--variant", "tiny", "--model", json.dumps(TINY_MODEL)]
-    for option, value in (("--batch-size", "many"), ("--ranks", "0"), ("--peak-tflops", "-1"), ("--threads", "0")):
-        assert main(["train", *options, "--out", "m", "--checkpoints", "c", option, value]) == 2
-        assert f"{option} cannot be used" in capsys.readouterr().err
+    folders = ["--out", str(tmp_path / "m"), "--checkpoints", str(tmp_path / "c")]
+    assert main(["train", *options, *folders, f"{option}={value}"]) == 2
+    assert f"{option} cannot be used" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overfitting_on_several_ranks_is_refused(tiny_corpus: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert overfit(tiny_corpus, TINY_MODEL, "--overfit-batch", "1", "--ranks", "2") == 2
+    assert "one process, no --ranks" in capsys.readouterr().err
 
 
 def test_a_finished_model_is_never_overwritten(trained: Path, tiny_corpus: Any) -> None:
@@ -320,23 +381,20 @@ def test_a_variant_without_validation_trains_and_says_so(
     assert {line["kind"] for line in metrics(tmp_path / "model")} == {"train"}
 
 
-def test_micro_batches_give_the_same_gradient_up_to_rounding(tiny_corpus: Any, tmp_path: Path) -> None:
-    everything = {"n_visible_genes": 56, "stochastic_depth": 0.0, "samples_seen": 33}
-    for name, size in (("whole", None), ("parts", 5)):
-        run = tiny_run(tiny_corpus, tmp_path / name, **everything, micro_batch_size_samples=size)
-        train(run, ONE_THREAD)
-    whole, parts = metrics(tmp_path / "whole" / "model"), metrics(tmp_path / "parts" / "model")
-    for first, second in zip(whole, parts, strict=True):
-        assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_training_explains_held_out_samples(tiny_corpus: Any, tmp_path: Path, seed: int) -> None:
+    """At most 7% of the deviance: 132 samples teach little. With stochastic depth two seeds of four explain none.
 
-
-def test_training_lowers_the_validation_loss(tiny_corpus: Any, tmp_path: Path) -> None:
-    # 132 samples teach little: with seeds 0 and 3 the loss stays level, with 1 and 2 it falls by 100, in whatever order
-    run = replace(tiny_run(tiny_corpus, tmp_path, samples_seen=4000, n_visible_genes=40), seed=1)
-    train(run, ONE_THREAD)
-    validations = [line for line in metrics(tmp_path / "model") if line["kind"] == "validation"]
-    assert validations[-1]["loss"] < validations[0]["loss"]
-    assert validations[-1]["dead_gene_share"] == 0
+    A network of width 16 has nothing to spare. What a model explains comes first, because the losses of different
+    seeds start at different values.
+    """
+    changes = {"samples_seen": 4000, "n_visible_genes": 40, "stochastic_depth": 0.0, "validate_every_steps": 1000}
+    train(replace(tiny_run(tiny_corpus, tmp_path, **changes), seed=seed), ONE_THREAD)
+    first, last = [line for line in metrics(tmp_path / "model") if line["kind"] == "validation"]
+    assert first["explained_deviance"] < 0.01
+    assert last["explained_deviance"] > 0.03  # 0.059 to 0.072
+    assert last["loss"] < first["loss"]
+    assert last["dead_gene_share"] == 0
 
 
 def test_learning_rate_rises_for_a_tenth_and_then_falls() -> None:
@@ -375,6 +433,12 @@ def test_wrong_input_ends_with_exit_code_2(capsys: pytest.CaptureFixture[str], t
 def test_describe_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--describe", "B"]) == 0
     assert "158.52M" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--genes=-5", "--genes=0", "--memory-gib=nan", "--threads=0"])
+def test_describe_refuses_what_cannot_be(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["train", "--describe", "S", option]) == 2
+    assert f"{option.partition('=')[0]} cannot be used" in capsys.readouterr().err
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

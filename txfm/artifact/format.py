@@ -8,7 +8,8 @@ from txfm.errors import InputError
 
 FORMAT, FORMAT_VERSION = "txfm-model", "1.0"
 WEIGHTS, DESCRIPTION, METRICS, README = "model.safetensors", "model.json", "metrics.jsonl", "README.md"
-NAMES = (WEIGHTS, DESCRIPTION, METRICS, README)
+FINETUNING = "finetune.json"
+NAMES = (WEIGHTS, DESCRIPTION, README, METRICS, FINETUNING)  # the last two may be missing
 KINDS = ("txfm", "pca", "lognorm", "hvg", "scvi")
 # Minor versions add what a reader may ignore; before 1.0 each was a format of its own
 SUPPORTED_MAJOR = "1"

@@ -19,7 +19,7 @@ REPOSITORY = re.compile(r"(?:hf://)?(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revis
 def download(source: str) -> Path:
     """Bring a model into the cache of huggingface_hub; return its folder there.
 
-    Only the four files of a model are ever asked for. What was downloaded before is not downloaded again, and an
+    Only the files of a model are ever asked for. What was downloaded before is not downloaded again, and an
     interrupted download goes on.
 
     Parameters

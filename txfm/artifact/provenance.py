@@ -6,10 +6,12 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from txfm.artifact.format import WEIGHTS
-from txfm.corpus.variant import Variant
+
+if TYPE_CHECKING:  # the reader starts a compiler when it is imported, which models can do without
+    from txfm.corpus.variant import Variant
 
 PACKAGES = ("numpy", "safetensors", "torch")
 
@@ -37,7 +39,7 @@ class Provenance:
     held_out: tuple[str, ...]
 
     @classmethod
-    def of(cls, variant: Variant) -> "Provenance":
+    def of(cls, variant: "Variant") -> "Provenance":
         """The training samples of a variant."""
         return cls(
             variant=variant.name,

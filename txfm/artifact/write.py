@@ -8,7 +8,18 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from txfm.artifact.format import DESCRIPTION, FIELDS, FORMAT, FORMAT_VERSION, METRICS, NAMES, README, WEIGHTS, checked
+from txfm.artifact.format import (
+    DESCRIPTION,
+    FIELDS,
+    FINETUNING,
+    FORMAT,
+    FORMAT_VERSION,
+    METRICS,
+    NAMES,
+    README,
+    WEIGHTS,
+    checked,
+)
 from txfm.artifact.readme import readme
 from txfm.artifact.sums import sums_of
 from txfm.files import flush_to_disk, temporary_beside, write_json
@@ -23,6 +34,7 @@ def write_artifact(
     vocabulary: Vocabulary,
     description: Mapping[str, Any],
     metrics: Path | None = None,
+    finetuning: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model into a temporary folder, then rename its files into `folder` (which may exist, empty).
 
@@ -36,6 +48,8 @@ def write_artifact(
         The fields of model.json that only the caller knows: all but format, licence, files and vocabulary.
     metrics : Path, optional
         The run's metrics.jsonl, copied.
+    finetuning : mapping, optional
+        Of a fine-tuned model: finetune.json.
 
     Raises
     ------
@@ -49,6 +63,8 @@ def write_artifact(
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / WEIGHTS)
         if metrics is not None:
             shutil.copyfile(metrics, temporary / METRICS)
+        if finetuning is not None:
+            write_json(temporary / FINETUNING, dict(finetuning))
         known = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,

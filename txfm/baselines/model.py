@@ -101,7 +101,7 @@ class Baseline(Embedder):
                 .encode(sp.csr_matrix(np.ones((1, len(artifact.vocabulary)))))
                 .shape[1]
             )
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise artifact.mismatch(error) from error
         if width != model.n_dimensions:
             raise artifact.mismatch(f"vectors of {width} numbers, not {model.n_dimensions}")
@@ -111,11 +111,6 @@ class Baseline(Embedder):
         """Write the baseline; see `txfm.artifact.write_artifact`."""
         tensors = {name: torch.from_numpy(array) for name, array in self.features.arrays().items()}
         write_artifact(folder, tensors, self.vocabulary, self.card)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return torch.device("cpu")
 
     def encoder(self, visible: np.ndarray, options: EncoderOptions = PLAIN) -> Encoder:
         """See `Embedder.encoder`.

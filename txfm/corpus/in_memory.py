@@ -1,8 +1,9 @@
-"""Samples in memory as a corpus of one study, so that whatever reads a corpus reads them, too."""
+"""Samples in memory as a corpus, so that whatever reads a corpus reads them, too."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -79,7 +80,7 @@ class InMemoryStore:
 
 
 class InMemoryCorpus:
-    """Training and validation samples of one study, opened as `open_corpus` opens those of a corpus.
+    """Training and validation samples of some studies, opened as `open_corpus` opens those of a corpus.
 
     Parameters
     ----------
@@ -88,10 +89,13 @@ class InMemoryCorpus:
     sample_ids : numpy.ndarray (n_samples,), str
     is_validation : numpy.ndarray (n_samples,), bool
     measured : numpy.ndarray (G,), bool
-        Genes of the vocabulary that the study measured.
+        Genes of the vocabulary that the studies measured: they share one table.
     vocabulary : Vocabulary
-    about : StoreEntry
-        What is known of the study; its split, size and digest are found out here.
+    name : str
+        Of the whole.
+    study_of_sample : numpy.ndarray (n_samples,), str
+    about : sequence of StoreEntry
+        What is known of each study; its split, size and digest are found out here.
     """
 
     def __init__(
@@ -101,25 +105,33 @@ class InMemoryCorpus:
         is_validation: np.ndarray,
         measured: np.ndarray,
         vocabulary: Vocabulary,
-        about: StoreEntry,
+        *,
+        name: str,
+        study_of_sample: np.ndarray,
+        about: Sequence[StoreEntry],
     ) -> None:
+        about = sorted(about, key=lambda entry: entry.study)
         chosen = {"train": ~is_validation, "validation": is_validation}
-        self._stores = {
-            split: InMemoryStore(replace(about, split=split), counts[rows], sample_ids[rows], vocabulary.axis_positions)
-            for split, rows in chosen.items()
-        }
-        for store in self._stores.values():
-            store.entry = replace(store.entry, digest=store.digest)
-        genes = hashlib.sha256(" ".join(vocabulary.ensembl_ids).encode() + measured.tobytes()).hexdigest()
-        digest = hashlib.sha256("".join([genes, *(store.entry.digest for store in self._stores.values())]).encode())
+        self._stores: dict[str, list[InMemoryStore]] = {split: [] for split in chosen}
+        for entry in about:
+            for split, stores in self._stores.items():
+                rows = chosen[split] & (study_of_sample == entry.study)
+                as_split = replace(entry, split=split)
+                store = InMemoryStore(as_split, counts[rows], sample_ids[rows], vocabulary.axis_positions)
+                store.entry = replace(store.entry, digest=store.digest)
+                stores.append(store)
+        entries = tuple(store.entry for stores in self._stores.values() for store in stores)
+        content = hashlib.sha256(" ".join(vocabulary.ensembl_ids).encode() + measured.tobytes())
+        for entry in entries:
+            content.update(f"\n{entry.split} {entry.digest} {entry.study}".encode())
         self._vocabulary = vocabulary
-        self._measured = measured[None, :]
+        self._measured = np.tile(measured, (len(about), 1))
         self.variant = Variant(
-            name=about.study,
-            digest=digest.hexdigest(),
+            name=name,
+            digest=content.hexdigest(),
             corpus_digest=None,
-            studies=(about.study,),
-            stores=tuple(store.entry for store in self._stores.values()),
+            studies=tuple(entry.study for entry in about),
+            stores=entries,
             measured=None,
             held_out=(),
             about={},
@@ -129,7 +141,7 @@ class InMemoryCorpus:
         """Open one split; arguments as for `open_corpus`."""
         return Corpus(
             self.variant,
-            [self._stores[split]],
+            self._stores[split],
             self._vocabulary,
             self._measured,
             genes=GeneMap(self._vocabulary.axis_positions, int(self._vocabulary.axis_positions.max()) + 1),
@@ -140,12 +152,9 @@ class InMemoryCorpus:
             options=StreamOptions(
                 batch_size=batch_size,
                 seed=seed,
-                shuffle=True,
                 rank=rank,
                 world=world,
-                drop_last=False,
                 threads=1,
                 memory_bytes=0,  # nothing is decoded
-                samples_per_epoch=None,
             ),
         )

@@ -51,13 +51,13 @@ class StreamOptions:
 
     batch_size: int
     seed: int
-    shuffle: bool
-    rank: int
-    world: int
-    drop_last: bool
-    threads: int
-    memory_bytes: int
-    samples_per_epoch: int | None
+    shuffle: bool = True
+    rank: int = 0
+    world: int = 1
+    drop_last: bool = False
+    threads: int = 1
+    memory_bytes: int = 0
+    samples_per_epoch: int | None = None
 
 
 class Corpus:

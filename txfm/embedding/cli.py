@@ -1,6 +1,7 @@
 """``python -m txfm embed``."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     """Embed a file or a variant."""
     from txfm.embedding.options import EmbeddingOptions
     from txfm.embedding.outputs.destination import check_destination
-    from txfm.embedding.variant import variant_of_path
+    from txfm.embedding.variant_path import variant_of_path
     from txfm.hardware import choose_hardware
     from txfm.loading import load
 
@@ -74,8 +75,8 @@ def run(args: argparse.Namespace) -> None:
         precision=args.precision,
     )
     hardware = choose_hardware(args.device, args.precision, args.threads)
-    print(hardware, flush=True)
     model = load(args.model, str(hardware.device))
+    print(replace(hardware, device=model.device), flush=True)  # a baseline's is the CPU, whatever there is
     if corpus:
         _embed_variant(args, *corpus, model, options)
     else:

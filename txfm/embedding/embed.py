@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import torch
 
 from txfm.embedder import Embedder
 from txfm.embedding.gene_match import DEFAULT_MIN_SHARE
@@ -13,6 +14,7 @@ from txfm.embedding.inputs.opening import open_samples
 from txfm.embedding.options import EmbeddingOptions
 from txfm.embedding.run import EmbeddingRun, ReadingOptions
 from txfm.embedding.tally import told_of_empty
+from txfm.hardware import Hardware
 
 
 class EmptySampleWarning(UserWarning):
@@ -54,7 +56,7 @@ def embed(
     genome : str, optional
         Which one to read of a Cell Ranger file with several.
     verbose : bool
-        Print how many genes and counts were found, and how many samples have no count on them.
+        Print where it computes, how many genes and counts were found, and how many samples have no count on them.
 
     Returns
     -------
@@ -85,7 +87,8 @@ def embed(
     with open_samples(given, known=KnownGenes(embedder.vocabulary), counts=counts, genome=genome) as samples:
         run = EmbeddingRun(samples, embedder, options, reading)
         if verbose:
-            print("\n".join([*samples.notes, str(run.match)]), flush=True)
+            hardware = Hardware(device=embedder.device, precision=precision, threads=torch.get_num_threads())
+            print("\n".join([str(hardware), *samples.notes, str(run.match)]), flush=True)
         out = np.empty((run.n_samples, run.width), dtype=np.float32)
         first = 0
         for vectors in run.blocks():

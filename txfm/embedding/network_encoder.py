@@ -1,5 +1,7 @@
 """A TxFM's network as an encoder."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -46,24 +48,38 @@ class NetworkEncoder:
         self._positions = self._visible.to(self._device)
         self.batch_size = options.batch_size or self._batch_size()
 
-    @torch.inference_mode()
     def encode(self, counts: sp.csr_matrix) -> np.ndarray:
         """Vectors float32 (n_samples, width) of raw counts (n_samples, G)."""
+        return self.encode_layers(counts, (self._options.model_layer,))[:, 0]
+
+    @torch.inference_mode()
+    def encode_layers(self, counts: sp.csr_matrix, layers: Sequence[str]) -> np.ndarray:
+        """Vectors float32 (n_samples, number of layers, width), of one forward pass.
+
+        Parameters
+        ----------
+        counts : scipy.sparse.csr_matrix (n_samples, G)
+            Raw.
+        layers : sequence of str
+            Of `ModelConfig.layer_names`.
+        """
         config = self._network.config
-        out = np.empty((counts.shape[0], config.width), dtype=np.float32)
+        out = np.empty((counts.shape[0], len(layers), config.width), dtype=np.float32)
         for start in range(0, len(out), self.batch_size):
             rows = counts[start : start + self.batch_size].astype(np.float64).toarray()
             expression = torch.from_numpy(preprocess(rows, config.preprocessing, config.library_size_counts))
             values = expression[:, self._visible].float().to(self._device)
-            out[start : start + len(rows)] = self._layer(values).float().cpu().numpy()
+            for number, vectors in enumerate(self._vectors(values, layers)):
+                out[start : start + len(rows), number] = vectors.float().cpu().numpy()
         return out
 
-    def _layer(self, values: torch.Tensor) -> torch.Tensor:
+    def _vectors(self, values: torch.Tensor, layers: Sequence[str]) -> list[torch.Tensor]:
         positions = self._positions.expand(len(values), -1)
         with autocast(self._device, self._options.precision):
-            if self._options.model_layer == "cls":
-                return self._network.encode(positions, values)
-            return self._network.layer_outputs(positions, values)[self._options.model_layer]
+            if tuple(layers) == ("cls",):  # without the decoder
+                return [self._network.encode(positions, values)]
+            outputs = self._network.layer_outputs(positions, values)
+        return [outputs[layer] for layer in layers]
 
     def _batch_size(self) -> int:
         """Samples whose activations fit: qkv, mixed values, MLP hidden and residual of one block, in float32."""

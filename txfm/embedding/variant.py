@@ -1,7 +1,6 @@
 """Embedding every sample of a variant of a corpus, each from the genes that its study measured."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,11 +97,3 @@ class VariantRun:
                     chosen = batch.study_index == study
                     out[chosen] = self._encoders[study].encode(counts[chosen])
                 yield out
-
-
-def variant_of_path(path: Path) -> tuple[str, str] | None:
-    """Corpus and name, if a path is that of a variant: CORPUS/variants/NAME.json or .zarr."""
-    is_variant = path.suffix in (".json", ".zarr") and path.parent.name == "variants"
-    if is_variant and path.with_suffix(".json").is_file():
-        return str(path.parent.parent), path.stem
-    return None

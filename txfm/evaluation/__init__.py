@@ -9,12 +9,14 @@ from typing import Any
 # name -> module
 NAMES: dict[str, str] = {
     "center_on_controls": "txfm.evaluation.postprocessing",
+    "clustering_scores": "txfm.evaluation.cells.clustering",
     "efaar_consistency": "txfm.evaluation.perturbation.consistency",
     "ilisi": "txfm.evaluation.perturbation.lisi",
     "knn_probe": "txfm.evaluation.perturbation.knn_probe",
     "linear_probe": "txfm.evaluation.perturbation.linear_probe",
     "perturbation_consistency": "txfm.evaluation.perturbation.consistency",
     "relationship_recall": "txfm.evaluation.relationships",
+    "silhouette_scores": "txfm.evaluation.cells.silhouettes",
     "spearman_by_gene": "txfm.evaluation.perturbation.reconstruction",
     "split_screen": "txfm.evaluation.perturbation.splits",
     "standardise_on_controls": "txfm.evaluation.postprocessing",

@@ -7,6 +7,9 @@ import importlib
 BENCHMARKS = {
     "held-out": ("txfm.evaluation.held_out_cli", "compare models and their controls on a label of a held-out study"),
     "perturbation": ("txfm.evaluation.perturbation.cli", "score embedders by six tasks on a screen of perturbations"),
+    "cells": ("txfm.evaluation.cells.cli", "score embedders by clusters and classifiers of labelled samples"),
+    "layers": ("txfm.evaluation.layers.cli", "score every layer of networks by labels of cells or by perturbations"),
+    "genes": ("txfm.evaluation.genes.cli", "compare learned vectors of genes by the known relationships they recall"),
 }
 
 

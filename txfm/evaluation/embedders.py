@@ -9,6 +9,7 @@ import numpy as np
 
 from txfm.artifact.format import WEIGHTS
 from txfm.artifact.provenance import studies_seen
+from txfm.embedder import Embedder
 from txfm.errors import InputError
 from txfm.evaluation.samples import LabelledSamples, finite
 from txfm.loading import load
@@ -136,33 +137,42 @@ def embeddings_of(
         See `check_embedders`; a model has seen the study, or it cannot embed the file.
     """
     check_embedders(samples, models, obsm)
-    cards = []
     for source in models:
-        cards.append(dict(load(source).card))
-        refuse_seen([*samples.studies, *studies], source, cards[-1])
-    for source, card in zip(models, cards, strict=True):
-        values = load(source, device, verify=False).embed(samples.path, counts=counts, verbose=False)
-        yield Embedding(
-            label=_label(source),
-            kind=str(card["kind"]),
-            values=finite(values, str(source)),
-            variant=str(card["variant"]["name"]),
-            model=_label(source),
-            model_seed=int(card["seed"]),
-            identity={
-                "source": _label(source),
-                "weights_sha256": card["files"].get(WEIGHTS, {}).get("sha256"),
-                "variant": dict(card["variant"]),
-                "corpus_digest": card.get("corpus_digest"),
-                "studies_seen": sorted(studies_seen(card)),
-                "samples_seen": int(card["samples_seen"]),
-            },
-        )
+        refuse_seen([*samples.studies, *studies], source, load(source).card)
+    for source in models:
+        yield embedding_of(samples, source, load(source, device, verify=False), counts)
     for key in obsm:
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
     if random:
         values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
         yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity={"source": "normal numbers, seed 0"})
+
+
+def embedding_of(samples: LabelledSamples, source: str | Path, model: Embedder, counts: str = "X") -> Embedding:
+    """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at.
+
+    Raises
+    ------
+    InputError
+        It cannot embed the file.
+    """
+    card = model.card
+    return Embedding(
+        label=_label(source),
+        kind=str(card["kind"]),
+        values=finite(model.embed(samples.path, counts=counts, verbose=False), str(source)),
+        variant=str(card["variant"]["name"]),
+        model=_label(source),
+        model_seed=int(card["seed"]),
+        identity={
+            "source": _label(source),
+            "weights_sha256": card["files"].get(WEIGHTS, {}).get("sha256"),
+            "variant": dict(card["variant"]),
+            "corpus_digest": card.get("corpus_digest"),
+            "studies_seen": sorted(studies_seen(card)),
+            "samples_seen": int(card["samples_seen"]),
+        },
+    )
 
 
 def _label(source: str | Path) -> str:

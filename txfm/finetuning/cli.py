@@ -47,11 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation",
         choices=("batches", "none"),
         default="batches",
-        help="batches (default): whole batches of a file, the validation stores of a corpus; none: nothing",
+        help="batches (default): whole batches of a file, the validation stores of a corpus; none: nothing, and no "
+        "training from scratch, which could not be compared",
     )
     held_out.add_argument("--validation-share", type=float, default=0.1, help="of a file's samples (default 0.1)")
     reading = parser.add_argument_group("reading a file")
-    reading.add_argument("--study", help="its name (default: its column study, or the file's name)")
+    reading.add_argument(
+        "--study", help="of samples whose study the column study of obs does not name (default: the file's name)"
+    )
     reading.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
     reading.add_argument("--gene-column", help="column of var with Ensembl ids or symbols, or index (default: found)")
     reading.add_argument("--genome", help="which one of a 10x .h5 that holds several")
@@ -104,7 +107,7 @@ def _model(source: str) -> "PretrainedModel":
 
 def _target(args: argparse.Namespace, model: "PretrainedModel") -> "Target":
     from txfm.embedding.run import ReadingOptions
-    from txfm.embedding.variant import variant_of_path
+    from txfm.embedding.variant_path import variant_of_path
     from txfm.finetuning.file_target import FileTarget
     from txfm.finetuning.target import TargetOptions
     from txfm.finetuning.variant_target import VariantTarget
@@ -128,7 +131,7 @@ def _target(args: argparse.Namespace, model: "PretrainedModel") -> "Target":
     if (args.data / "variants").is_dir():
         raise InputError("A corpus has several variants", where=str(args.data), expected="--variant with a corpus")
     target = FileTarget(model, args.data, options)
-    print(target.match, flush=True)
+    print(target, flush=True)
     return target
 
 

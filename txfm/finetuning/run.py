@@ -1,5 +1,6 @@
 """Fine-tuning a model (sec. A.1.1): the same objective and setup on other samples, started from its weights."""
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +20,15 @@ from txfm.training.fit import FitSettings, Fitted, fitted
 from txfm.training.ranks import Ranks
 from txfm.training.run import refuse_finished
 
-REPORT, SCRATCH = "finetune.json", "from_scratch.json"
+SCRATCH = "from_scratch.json"
 # What the weights and the vocabulary fix. The rest decides how training goes on.
 FIXED_FIELDS = (
     "width n_heads n_blocks mlp_ratio layer_scale_init n_decoder_blocks max_genes library_size_counts preprocessing "
     "activation loss"
 ).split()
 DEFAULT_BUDGET = {"epochs": 10}  # the paper does not give one
+# Its 1 / (max_lr * steps) would shrink every matrix to about 0.6 of the pretrained weights, however short the run
+DEFAULTS = {"weight_decay_scale": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ class FinetuningRun:
     out : Path
         Folder of the new model.
     compares : bool
-        Whether a training from scratch is done beside it, with the same samples, budget and seed.
+        Whether a training from scratch is done beside it, with the same samples, budget and seed. Without held-out
+        samples it never is: there is nothing to compare on.
     """
 
     model: PretrainedModel
@@ -53,7 +57,7 @@ class FinetuningRun:
 
 
 def finetuning_config(config: ModelConfig, changes: dict[str, Any]) -> ModelConfig:
-    """The model's own configuration with another budget, and with what else may change.
+    """The model's own configuration with another budget, without weight decay, and with what else may change.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def finetuning_config(config: ModelConfig, changes: dict[str, Any]) -> ModelConf
             found=json.dumps({name: changes[name] for name in fixed}),
         )
     budget = {} if any(name in changes for name in BUDGETS) else DEFAULT_BUDGET
-    return with_overrides(config, budget | changes)
+    return with_overrides(config, DEFAULTS | budget | changes)
 
 
 def finetune(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Ranks) -> None:
@@ -92,7 +96,9 @@ def finetune(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Rank
     """
     ranks.from_main(lambda: refuse_finished(run.out))
     settings, folder = run.settings, run.settings.checkpoints
-    scratch = _from_scratch(run, target, hardware, ranks) if run.compares else None
+    if run.compares and not target.validates:
+        print("no training from scratch: without held-out samples there is nothing to compare on", flush=True)
+    scratch = _from_scratch(run, target, hardware, ranks) if run.compares and target.validates else None
     parent = parent_of(run.name, run.model.card)
     weights = run.model.network.state_dict()
     tuned = replace(
@@ -130,31 +136,49 @@ def finetune(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Rank
 def _from_scratch(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Ranks) -> list[dict[str, Any]]:
     """Lines of metrics of a training that knows nothing; from its file if it had ended before."""
     settings, folder = run.settings, run.settings.checkpoints
-    known = ranks.from_main(lambda: _known_scratch(run))
+    known = ranks.from_main(lambda: _known_scratch(run, target))
     if known is not None:
         print("the training from scratch has ended before", flush=True)
         return known
     print("training from scratch, to compare with", flush=True)
-    alone = replace(settings, checkpoints=folder / "from_scratch", tensorboard=_below(settings, "from_scratch"))
+    alone = replace(
+        settings,
+        checkpoints=folder / "from_scratch",
+        started_from=f"seeded weights of the vocabulary {_vocabulary_digest(run)}",
+        tensorboard=_below(settings, "from_scratch"),
+    )
     lines: list[dict[str, Any]] = []
     with fitted(target, alone, hardware, ranks) as end:
         if ranks.is_main:
             lines = read_lines(end.metrics)
-            write_json(folder / SCRATCH, {"of": _fingerprint(run), "lines": lines})
+            write_json(folder / SCRATCH, {"of": _fingerprint(run, target), "lines": lines})
     return lines
 
 
-def _known_scratch(run: FinetuningRun) -> list[dict[str, Any]] | None:
-    """The result of a training from scratch with the same settings, if this folder has one."""
+def _known_scratch(run: FinetuningRun, target: Target) -> list[dict[str, Any]] | None:
+    """The result of a training from scratch that was the same in everything, if this folder has one."""
     path = run.settings.checkpoints / SCRATCH
     if not path.is_file():
         return None
     content = json.loads(path.read_text())
-    return content["lines"] if content["of"] == _fingerprint(run) else None
+    return content["lines"] if content["of"] == _fingerprint(run, target) else None
 
 
-def _fingerprint(run: FinetuningRun) -> dict[str, Any]:
-    return {"config": run.settings.config.as_mapping(), "seed": run.settings.seed, "out": str(run.out)}
+def _fingerprint(run: FinetuningRun, target: Target) -> dict[str, Any]:
+    """What the validations of a training from scratch depend on, and what they are compared with, as json has it."""
+    fingerprint = {
+        "config": run.settings.config.as_mapping(),
+        "seed": run.settings.seed,
+        "data": target.facts(),
+        "vocabulary": _vocabulary_digest(run),
+        "parent": _identity_of(run),
+        "out": str(run.out),
+    }
+    return dict(json.loads(json.dumps(fingerprint)))
+
+
+def _vocabulary_digest(run: FinetuningRun) -> str:
+    return hashlib.sha256("\n".join(run.model.vocabulary.ensembl_ids).encode()).hexdigest()
 
 
 def _identity_of(run: FinetuningRun) -> str:
@@ -174,7 +198,7 @@ def _save(
     report: dict[str, Any],
     hardware: Hardware,
 ) -> None:
-    """Write finetune.json, then the model: its model.json marks both as finished."""
+    """Write the model with finetune.json."""
     record = TrainingRecord.of(
         end.corpus,
         run.settings.config,
@@ -186,9 +210,7 @@ def _save(
         parent,
     )
     record = replace(record, final_metrics=record.final_metrics | comparison.other_scores())
-    run.out.mkdir(parents=True, exist_ok=True)
-    write_json(run.out / REPORT, report)
-    save_model(run.out, end.network, record, end.metrics, hardware)
+    save_model(run.out, end.network, record, end.metrics, hardware, report)
 
 
 def _clear(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The samples that a model is fine-tuned on: a variant of a corpus, or a file of raw counts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +13,10 @@ from txfm.training.samples import Samples
 
 class Target(Samples, Protocol):
     """Samples over a model's vocabulary, and what is to be said of them."""
+
+    @property
+    def validates(self) -> bool:
+        """Whether samples are held out, on which trainings can be compared."""
 
     def facts(self) -> dict[str, Any]:
         """For finetune.json."""
@@ -30,7 +35,7 @@ class TargetOptions:
     validation_share : float
         Of the samples of a file.
     study : str, optional
-        Name of a file's study; None = its column `study`, or the file's name.
+        Of those samples of a file whose study no column `study` names; None = the file's name.
     counts : str
         Where a file has its raw counts: "X", "raw" or "layers/NAME".
     genome : str, optional
@@ -56,21 +61,22 @@ class TargetOptions:
             )
 
 
-def refuse_seen(study: str, model: PretrainedModel) -> None:
-    """Refuse to validate on a study that the model may have been trained on.
+def refuse_seen(studies: Iterable[str], model: PretrainedModel) -> None:
+    """Refuse to validate on studies that the model may have been trained on.
 
     Raises
     ------
     InputError
-        The model, or one that it was fine-tuned from, saw samples of this study.
+        The model, or one that it was fine-tuned from, saw samples of one of these studies.
     """
-    if study not in studies_seen(model.card):
+    seen = ", ".join(sorted(set(studies) & studies_seen(model.card)))
+    if not seen:
         return
     raise InputError(
-        f"The model was trained on study {study}: held-out batches of it may be among what it has seen",
-        expected="a study that the model has not seen; or the corpus that it was trained on, with the same held-out "
+        f"The model was trained on study {seen}: held-out batches of it may be among what it has seen",
+        expected="studies that the model has not seen; or the corpus that it was trained on, with the same held-out "
         "batches",
-        found=study,
-        todo="--validation none fine-tunes without an unfair comparison; another study of the same name gets its own "
-        "with --study",
+        found=seen,
+        todo="--validation none fine-tunes without an unfair comparison; another study of the same name needs a name "
+        "of its own: in the file's column study, or with --study where there is no such column",
     )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from txfm.files import temporary_beside
+from txfm.report.benchmark_sections import benchmarks_section
 from txfm.report.corpus_sections import (
     batches_section,
     counts_section,
@@ -14,10 +15,11 @@ from txfm.report.corpus_sections import (
 from txfm.report.model_sections import evaluation_section, maps_section, models_section
 from txfm.report.page import Section, Table, render, study_cell
 from txfm.report.results import Build, read_build
+from txfm.report.table_files import write_tables
 
 
 def build_page(results: Path, out: Path) -> int:
-    """Write the page of a build, and its pictures into figures/.
+    """Write the page of a build, its pictures into figures/ and its tables into figures/tables/.
 
     Parameters
     ----------
@@ -48,9 +50,11 @@ def build_page(results: Path, out: Path) -> int:
         models_section(build, figures),
         maps_section(build, figures),
         evaluation_section(build, figures),
+        benchmarks_section(build, figures),
         opening_section(build),
         sources_section(build),
     ]
+    write_tables(sections, figures / "tables")
     page = render(build.name, facts(build), sorted(build.simulated), sections)
     temporary = temporary_beside(out)
     temporary.write_text(page)

@@ -26,6 +26,8 @@ class Table:
     numbers : frozenset of str
     folded : bool
         Shown on request only.
+    published : bool
+        Values of a publication, set apart from ours.
     """
 
     caption: str
@@ -33,6 +35,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     numbers: frozenset[str] = frozenset()
     folded: bool = False
+    published: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from txfm.config import PRESETS, config_from_json, config_from_mapping
 from txfm.errors import InputError
-from txfm.training.run_options import add_run_options, check_run_options, hardware_of, run_on_ranks, settings_of
+from txfm.training.run_options import (
+    add_run_options,
+    check_run_options,
+    hardware_of,
+    require,
+    run_on_ranks,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from txfm.hardware import Hardware
@@ -46,18 +53,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Describe, overfit or train."""
+    check_run_options(args)
     if args.describe is not None:
+        require(args.genes >= 1, "genes", "1 or more", args.genes)
         _describe(args)
         return
-    needed = ["corpus", "variant", "model"] + ([] if args.overfit_batch else ["out", "checkpoints"])
+    overfits = args.overfit_batch is not None
+    needed = ["corpus", "variant", "model"] + ([] if overfits else ["out", "checkpoints"])
     missing = [f"--{name}" for name in needed if getattr(args, name) is None]
     if missing:
         raise InputError(
             "Arguments of train are missing", expected=", ".join(missing), todo="python -m txfm train --help"
         )
     config_from_json(args.model)
-    check_run_options(args)
-    if args.overfit_batch:
+    if overfits:
+        require(args.overfit_batch >= 1, "overfit_batch", "1 step or more", args.overfit_batch)
         _overfit(args)
     else:
         run_on_ranks(_train, args)
@@ -80,12 +90,15 @@ def _train(args: argparse.Namespace, hardware: "Hardware", ranks: "Ranks") -> No
 
 
 def _overfit(args: argparse.Namespace) -> None:
+    from txfm.training.launch import is_rank
     from txfm.training.overfit import overfit_batch
     from txfm.training.samples import CorpusSamples
 
+    require(args.ranks == 1 and not is_rank(), "overfit_batch", "one process, no --ranks and no torchrun", "several")
     config = config_from_json(args.model)
     samples = CorpusSamples(corpus=args.corpus, variant=args.variant, max_genes=config.max_genes)
-    if not overfit_batch(samples, config, args.seed, args.overfit_batch, hardware_of(args)):
+    micro_batch = settings_of(args)["micro_batch"]
+    if not overfit_batch(samples, config, args.seed, args.overfit_batch, hardware_of(args), micro_batch):
         raise SystemExit(1)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from txfm.config import ModelConfig
@@ -118,7 +119,7 @@ def fitted(
         fitting_micro_batch = _micro_batch(settings, corpus, hardware, ranks)
         means = shared_means(corpus, config, ranks)
         network = new_network(config, means, seed, hardware.device) if start is None else start(means)
-        optimiser = adamw(network, config.weight_decay(total_steps))
+        optimiser = adamw(network, config.weight_decay(total_steps), _measured_in_training(corpus))
         progress = resume(checkpoints, network, optimiser, ranks)
         if progress is not None:
             corpus.load_state_dict(progress.reader)
@@ -179,7 +180,11 @@ def fitted(
 
 
 def _identity(settings: FitSettings, corpus: Corpus) -> dict[str, Any]:
-    """What a resumed run must have in common; not the micro-batch, which decides how and not what."""
+    """What a resumed run must have in common.
+
+    Not the micro-batch and not the number of ranks: masks and stochastic depth are drawn for each sample from its place
+    in the global batch, so that both change nothing but the order in which gradients are added up.
+    """
     config = settings.config.as_mapping()
     del config["micro_batch_size_samples"]
     return {
@@ -190,6 +195,12 @@ def _identity(settings: FitSettings, corpus: Corpus) -> dict[str, Any]:
         "variant_digest": corpus.variant.digest,
         "n_genes": len(corpus.vocabulary),
     }
+
+
+def _measured_in_training(corpus: Corpus) -> np.ndarray:
+    """Genes (G,) that some training sample measured."""
+    has_samples = np.array([n_samples > 0 for n_samples in corpus.samples_by_study().values()])
+    return np.any(corpus.measured[has_samples], axis=0)
 
 
 def _micro_batch(settings: FitSettings, corpus: Corpus, hardware: Hardware, ranks: Ranks) -> int:

@@ -43,9 +43,11 @@ class RunLog:
         self._add_curves(line)
 
     def __enter__(self) -> Self:
+        self._progress.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
+        self._progress.__exit__(*error)
         if self._events is not None:
             self._events.close()
 

@@ -1,6 +1,7 @@
 """Command-line options of everything that trains: how it runs, never what is learned."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +47,13 @@ def add_run_options(parser: argparse._ActionsContainer) -> None:
 def check_run_options(args: argparse.Namespace) -> None:
     """Refuse numbers that cannot be used, before any process is started."""
     for name in ("checkpoint_every_steps", "ranks"):
-        _require(getattr(args, name) >= 1, name, "1 or more", getattr(args, name))
+        require(getattr(args, name) >= 1, name, "1 or more", getattr(args, name))
     usable = args.batch_size == "auto" or (args.batch_size.isdecimal() and int(args.batch_size) >= 1)
-    _require(usable, "batch_size", "auto, or 1 or more", args.batch_size)
-    _require(args.peak_tflops is None or args.peak_tflops > 0, "peak_tflops", "above 0", args.peak_tflops)
-    _require(args.threads is None or args.threads >= 1, "threads", "1 or more", args.threads)
+    require(usable, "batch_size", "auto, or 1 or more", args.batch_size)
+    for name in ("peak_tflops", "memory_gib"):
+        number = getattr(args, name)
+        require(number is None or (math.isfinite(number) and number > 0), name, "a number above 0", number)
+    require(args.threads is None or args.threads >= 1, "threads", "1 or more", args.threads)
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -105,7 +108,8 @@ def _uses_cuda(device: str) -> bool:
     return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
 
 
-def _require(fulfilled: bool, name: str, expected: str, found: object) -> None:
+def require(fulfilled: bool, name: str, expected: str, found: object) -> None:
+    """Refuse an option, by its name in the parsed arguments."""
     if not fulfilled:
         option = "--" + name.replace("_", "-")
         raise InputError(f"{option} cannot be used", expected=expected, found=str(found))

@@ -1,6 +1,6 @@
 """One optimiser step: micro-batches, the exact mean gradient over the batch of all ranks, clipping, AdamW."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,8 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from txfm.corpus import Batch
 from txfm.hardware import Hardware
 from txfm.inputs import inputs_of
-from txfm.masking import choose_visible, sample_keys, seeded_generator
-from txfm.model import Output, TxFM
+from txfm.masking import choose_visible, sample_keys
+from txfm.model import KeptRows, Output, TxFM, draw_kept_rows
 from txfm.objective import batch_loss, masked_task
 from txfm.training.divergence import DivergenceGuard
 from txfm.training.ranks import Ranks
@@ -34,7 +34,7 @@ class TrainingStep:
         Of `mask_log_weights`.
     hardware : Hardware
     seed : int
-        Of the masks.
+        Of the masks and of stochastic depth.
     micro_batch : int
         Samples per forward pass; only passes of this size are compiled, others (the end of an epoch) run as they are.
     ranks : Ranks
@@ -72,7 +72,8 @@ class TrainingStep:
         batch : Batch
             This rank's samples: those at rank, rank + world, ... of the global batch.
         number : int
-            Of the step, 0 for the first; with the seed and a sample's place in the global batch it decides its mask.
+            Of the step, 0 for the first; with the seed and a sample's place in the global batch it decides its mask and
+            the blocks that it skips.
         lr : float
         n_counted : int
             Samples of the global batch that measured a gene: what the loss is a mean over.
@@ -87,20 +88,22 @@ class TrainingStep:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         inputs = inputs_of(batch, self._measured_SG, config)
-        places_B = torch.arange(len(batch), device=device) * ranks.world + ranks.rank
-        keys_B = sample_keys(places_B, "train", self._seed, number)
+        places_B = torch.arange(len(batch)) * ranks.world + ranks.rank
+        keys_B = sample_keys(places_B, "train", self._seed, number).to(device, non_blocking=True)
+        depth_keys_B = sample_keys(places_B, "stochastic depth", self._seed, number)
         self.optimiser.zero_grad(set_to_none=True)
         loss_sum = torch.zeros((), device=device)
         for start in range(0, len(batch), self.micro_batch):
-            part, keys = inputs.rows(start, start + self.micro_batch), keys_B[start : start + self.micro_batch]
+            rows = slice(start, start + self.micro_batch)
+            part = inputs.rows(rows.start, rows.stop)
             visible = choose_visible(
-                part.measured_BG, config.n_visible_genes, keys, self.log_weights_G, part.n_measured_B
+                part.measured_BG, config.n_visible_genes, keys_B[rows], self.log_weights_G, part.n_measured_B
             )
-            # Unlike masks, what stochastic depth skips depends on how the batch is divided: rows are gathered in a pass
-            generator = seeded_generator(device, "train", self._seed, number, start, ranks.rank)
-            forward = self._run_compiled if len(part) == self.micro_batch else self._plain
-            with self._accumulate(is_last=start + self.micro_batch >= len(batch)):
-                outcome = masked_task(forward, config, part, visible, self.hardware.precision, generator)
+            kept = draw_kept_rows(config, depth_keys_B[rows], device)
+            is_usual = len(part) == self.micro_batch and _any_number_of_rows(kept)
+            forward = self._run_compiled if is_usual else self._plain
+            with self._accumulate(is_last=rows.stop >= len(batch)):
+                outcome = masked_task(forward, config, part, visible, self.hardware.precision, kept)
                 loss = batch_loss(outcome, part, n_counted)
                 (loss * ranks.world).backward()  # DistributedDataParallel takes the mean over ranks
             loss_sum += loss.detach()
@@ -133,6 +136,16 @@ class TrainingStep:
     def _accumulate(self, is_last: bool) -> AbstractContextManager[Any]:
         """Gradients travel between ranks once a step, with the last micro-batch."""
         return nullcontext() if is_last or self._distributed is None else self._distributed.no_sync()
+
+
+def _any_number_of_rows(kept: Sequence[KeptRows | None] | None) -> bool:
+    """Let one compiled network serve every number of kept rows; False if it cannot, because a block keeps 0 or 1."""
+    tensors = [rows for of_block in kept or () if of_block is not None for rows in of_block]
+    if any(len(rows) < 2 for rows in tensors):  # torch.compile makes a network of its own for these sizes
+        return False
+    for rows in tensors:
+        torch._dynamo.maybe_mark_dynamic(rows, 0)
+    return True
 
 
 def _distributed(network: TxFM, device: torch.device) -> DistributedDataParallel:

@@ -28,7 +28,7 @@ os.environ.update(
 # Every name of the config is looked up here: a wrong one ends the run before any file is written.
 try:
     PLAN = read_plan(config, ROOT)
-    for name, fields in PLAN.models.items():
+    for name, fields in PLAN.all_models.items():
         config_from_mapping(fields)
 except (InputError, ModelError) as error:
     raise WorkflowError(str(error)) from None
@@ -277,7 +277,7 @@ def stores_left_out(wildcards):
 
 def members(wildcards):
     """Return the (study, recipe) pairs of a variant."""
-    return PLAN.variants[wildcards.variant].studies.items()
+    return PLAN.all_variants[wildcards.variant].studies.items()
 
 
 def trained_models():
@@ -295,9 +295,17 @@ def evaluated():
     return [*trained_models(), *fitted_baselines()]
 
 
+def grid(wildcards):
+    """Return the folders of the grid's models; the config is asked for a grid only where a target needs one."""
+    try:
+        return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in PLAN.grid().runs]
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def training(field):
     """Return a function of the wildcards that looks up what one training needs."""
-    return lambda wildcards: TRAINING.get(PLAN.models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
+    return lambda wildcards: TRAINING.get(PLAN.all_models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
 
 
 def overview(wildcards):
@@ -362,6 +370,12 @@ def products(kind):
         ],
         "audit": [f"{BUILD}/audit.txt"],
         "tables": [f"{BUILD}/evaluation/{study}.table.json" for study in PLAN.evaluation_labels if PLAN.runs],
+        "benchmarks": [
+            f"{BUILD}/evaluation/{study}.{'perturbation' if label == 'perturbation' else 'cells'}/scores.json"
+            for study, label in PLAN.evaluation_labels.items()
+            if PLAN.runs
+        ],
+        "ablation": [f"{BUILD}/ablation/{PLAN.ablation.name}.json"] if PLAN.ablation else grid,
         "report": [f"{BUILD}/report.html"],
     }
     return files[kind]

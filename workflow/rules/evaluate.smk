@@ -58,3 +58,36 @@ rule evaluate:
     shell:
         "python -m txfm evaluate held-out --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
         " --models {params.folders:q} --out {output.table:q} --threads {threads} > {log:q} 2>&1"
+
+
+# The same models and baselines by a benchmark of the field: six tasks on a screen, or clusters and probes of labelled cells.
+rule benchmark_study:
+    input:
+        store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
+        models=[f"{folder}/{file}" for folder in evaluated() for file in ("model.safetensors", "model.json")],
+    output:
+        record="results/{name}/evaluation/{study}.{benchmark}/scores.json",
+        scores=multiext("results/{name}/evaluation/{study}.{benchmark}/scores", ".parquet", ".tsv", ".md"),
+    log:
+        "results/{name}/logs/benchmark_study/{study}.{benchmark}.log",
+    benchmark:
+        "results/{name}/benchmarks/benchmark_study/{study}.{benchmark}.tsv"
+    wildcard_constraints:
+        study=any_of(PLAN.evaluation_labels),
+        benchmark="cells|perturbation",
+    conda:
+        "../../environment.yml"
+    threads: 8
+    resources:
+        mem_mb=32_000,
+        runtime=24 * 60,
+    params:
+        store=subpath(input.store, parent=True),
+        label=lambda wildcards: (
+            f"--label {PLAN.evaluation_labels[wildcards.study]}" if wildcards.benchmark == "cells" else ""
+        ),
+        folders=evaluated(),
+        out=subpath(output.record, parent=True),
+    shell:
+        "python -m txfm evaluate {wildcards.benchmark} {params.store:q} {params.label} --study {wildcards.study}"
+        " --models {params.folders:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"

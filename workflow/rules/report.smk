@@ -7,6 +7,7 @@ rule report:
         models=[f"{folder}/{file}" for folder in trained_models() for file in ("model.json", "metrics.jsonl")],
         embeddings=[f"{BUILD}/embeddings/{variant}.{model}.s{seed}.parquet" for variant, model, seed in PLAN.runs],
         tables=products("tables"),
+        benchmarks=products("benchmarks"),
     output:
         page=report(
             "results/{name}/report.html",

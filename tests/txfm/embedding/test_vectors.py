@@ -287,6 +287,17 @@ def test_data_without_x_is_refused_with_the_layer_that_holds_counts(model: Pretr
         model.embed(without)
 
 
+def test_embed_in_python_prints_device_genes_and_counts_unless_told_not_to(
+    model: PretrainedModel, cells: ad.AnnData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.embed(cells)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"device cpu, {torch.get_num_threads()} CPU threads, precision float32"
+    assert [line.split(":")[0] for line in lines[1:]] == ["genes", "counts"]
+    model.embed(cells, verbose=False)
+    assert capsys.readouterr().out == ""
+
+
 def test_embed_command_prints_device_genes_counts_and_samples_without_counts(
     model_folder: Path, cells: ad.AnnData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

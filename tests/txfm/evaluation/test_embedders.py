@@ -35,6 +35,7 @@ def pca(tiny_corpus, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # anndata writes it
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
 def test_models_keys_and_the_floor_come_as_labelled_embeddings(pca, tmp_path, suffix):
     other = np.arange(24, dtype=np.float64).reshape(N_CELLS, 2)

@@ -33,13 +33,13 @@ from txfm.evaluation.genes.gene_sets import read_gene_sets
 from txfm.evaluation.genes.gene_types import read_gene_types
 from txfm.evaluation.genes.gene_vectors import GeneEmbedder, read_gene_embedder
 from txfm.evaluation.genes.modules import Modules, find_modules
-from txfm.evaluation.genes.outputs import SCORE_COLUMNS
 from txfm.evaluation.genes.projection import components_of, project
 from txfm.evaluation.genes.recall import ComparedGenes, measure_recall, sweep_components
 from txfm.evaluation.genes.settings import ModuleSettings, RecallSettings
 from txfm.evaluation.genes.summary import compare, summarise
 from txfm.evaluation.genes.true_modules import agreement, read_true_modules
 from txfm.evaluation.relation_files import read_relations
+from txfm.evaluation.scores import read_scores
 from txfm.hardware import Hardware
 from txfm.model import TxFM
 from txfm.pretrained import TrainingRecord, save_model
@@ -125,11 +125,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluate(folder: Path, *options: object, relations: str = "relations") -> None:
+def evaluate(folder: Path, *options: object) -> None:
+    where = ["--relations", folder / "relations", "--gene-types", folder / "hgnc.txt", "--null-pairs", 20_000]
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
-    where = ["--relations", folder / relations, "--gene-types", folder / "hgnc.txt"]
-    cli.run(parser.parse_args([str(option) for option in (*options, *where, "--null-pairs", 20_000)]))
+    given = list(map(str, options))
+    n_models = next((i for i, option in enumerate(given) if option.startswith("--")), len(given))
+    # What is given later wins, and argparse wants all models in one place
+    cli.run(parser.parse_args([*given[:n_models], *map(str, where), *given[n_models:]]))
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +153,7 @@ def compared(tables: dict[str, np.ndarray], kind: str = "txfm") -> tuple[GeneEmb
 
 
 def test_planted_modules_are_recalled_and_noise_is_at_chance(results: Path) -> None:
-    scores = pd.read_parquet(results / "scores.parquet")
-    assert list(scores.columns) == SCORE_COLUMNS
+    scores, _ = read_scores(results)
     assert set(scores["dataset"]) == {"Half", "Other", "union", "mean"}
     primary = scores[scores["primary"]].groupby(["embedder", "task"])["value"]
     assert primary.size().to_dict() == dict.fromkeys(
@@ -174,7 +176,7 @@ def test_planted_modules_are_recalled_and_noise_is_at_chance(results: Path) -> N
 def test_the_json_says_what_was_measured_with_what_and_what_was_left_out(folder: Path, results: Path) -> None:
     content = json.loads((results / "scores.json").read_text())
     assert content["settings"]["null_pairs"] == 20_000
-    assert content["not_measured"] == {"lognorm": "a model of kind lognorm has no vectors of genes"}
+    assert content["dropped"] == {"lognorm": "a model of kind lognorm has no vectors of genes"}
     assert sorted(content["inputs"]) == ["Half.txt", "Other.txt", "hgnc.txt"]
     assert content["warnings"] == []
     names = content["embedders"][0]["names_of_relations"]
@@ -203,17 +205,34 @@ def test_a_sweep_ends_at_what_the_table_has(results: Path) -> None:
     assert_allclose(union.loc[union["n_components"] == 24, "value"], at_the_end["value"])
 
 
-def test_results_are_replaced_only_when_asked_and_other_files_never(
-    folder: Path, results: Path, tmp_path: Path
-) -> None:
-    before = (results / "scores.parquet").stat().st_mtime_ns
-    with pytest.raises(InputError, match="--force"):
-        evaluate(folder, folder / "txfm", "--out", results)
-    assert (results / "scores.parquet").stat().st_mtime_ns == before
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="other files"):
-        evaluate(folder, folder / "txfm", "--out", tmp_path, "--force")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+def test_a_run_leaves_nothing_of_an_earlier_one(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("sweep.parquet", "mine.txt"):
+        (out / name).write_text("old")
+    evaluate(folder, folder / "pca", "--out", out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "comparisons.parquet",
+        "gene_misses.tsv",
+        "mine.txt",
+        "scores.json",
+        "scores.md",
+        "scores.parquet",
+        "scores.tsv",
+        "summary.tsv",
+    ]
+
+
+def test_what_has_no_pair_has_no_score_but_a_reason(folder: Path, tmp_path: Path) -> None:
+    relations = tmp_path / "relations"
+    relations.mkdir()
+    (relations / "None.txt").write_text("entity1,entity2\nGENE399,GENE001\n")
+    (relations / "Some.txt").write_text("entity1,entity2\nGENE001,GENE002\n")
+    evaluate(folder, folder / "pca", "--out", tmp_path / "out", "--relations", relations)
+    scores, content = read_scores(tmp_path / "out")
+    assert set(scores["dataset"]) == {"Some", "union", "mean"}
+    assert {row["dataset"] for row in content["not_scored"]} == {"None"}
+    assert "no pairs" in (tmp_path / "out" / "scores.md").read_text()
 
 
 @pytest.mark.parametrize(

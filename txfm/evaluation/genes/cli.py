@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from txfm.evaluation.genes.run import GeneBenchmark
 
 RECALL = RecallSettings()
-TITLE = "compare learned vectors of genes by the known relationships that they recall"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="HGNC's complete set, or genes.parquet of a corpus: only protein-coding genes count (default: all genes)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the results")
-    parser.add_argument("--force", action="store_true", help="replace earlier results in --out")
     parser.add_argument(
         "--null-pairs",
         type=int,
@@ -72,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.genes.outputs import check_out, write_results
     from txfm.evaluation.genes.run import evaluate_genes
 
-    check_out(args.out, args.force)
+    check_out(args.out)
     benchmark = _benchmark(args)
     with threadpool_limits(args.threads):
         results = evaluate_genes(benchmark)

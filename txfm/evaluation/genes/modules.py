@@ -1,8 +1,6 @@
 """Modules of genes: Leiden communities of a neighbour graph of their learned vectors."""
 
-import random
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
 from txfm.evaluation.genes.settings import ModuleSettings
+from txfm.evaluation.seeded_igraph import load_igraph, seeded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,15 +58,14 @@ def find_modules(vectors: np.ndarray, settings: ModuleSettings) -> Modules:
     InputError
         The package igraph is not installed, or no two genes are alike.
     """
-    igraph = _igraph()
+    igraph = load_igraph("Modules of genes", "leave --modules out")
     graph = neighbour_graph(vectors, min(settings.n_neighbours, len(vectors) - 1))
     if not graph.nnz:
         raise InputError("No two genes have a cosine above zero: there are no modules")
     edges = igraph.Graph(n=len(vectors), edges=np.column_stack([graph.row, graph.col]))
     partitions = []
-    try:
-        for seed in settings.seeds:
-            igraph.set_random_number_generator(random.Random(seed))
+    for seed in settings.seeds:
+        with seeded(igraph, seed):
             partitions.append(
                 edges.community_leiden(
                     "modularity",
@@ -76,8 +74,6 @@ def find_modules(vectors: np.ndarray, settings: ModuleSettings) -> Modules:
                     n_iterations=-1,  # until nothing improves
                 )
             )
-    finally:
-        igraph.set_random_number_generator(random)
     modularities = [
         edges.modularity(partition, weights=graph.data, resolution=settings.resolution) for partition in partitions
     ]
@@ -115,15 +111,3 @@ def _by_size(labels: np.ndarray, min_genes: int) -> np.ndarray:
     kept = order[sizes[order] >= min_genes]
     number_of[kept] = np.arange(len(kept))
     return number_of[np.searchsorted(names, labels)]
-
-
-def _igraph() -> ModuleType:
-    try:
-        import igraph
-    except ImportError as error:
-        raise InputError(
-            "Modules of genes need the package igraph",
-            found=str(error),
-            todo="pip install 'diverserna[evaluate]', or pip install igraph; or leave --modules out",
-        ) from error
-    return igraph

@@ -1,13 +1,10 @@
-"""The files of a gene benchmark: all of them appear at once, or none."""
+"""The files of a gene benchmark: scores in the shape of every benchmark, and what only genes have beside them."""
 
-import importlib.metadata
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from txfm.artifact.provenance import software
 from txfm.artifact.sums import sums_of
 from txfm.embedding.outputs.destination import atomic
 from txfm.errors import InputError
@@ -18,81 +15,85 @@ from txfm.evaluation.genes.run import GeneBenchmark, GeneResults
 from txfm.evaluation.genes.summary import compare, summarise
 from txfm.evaluation.relation_files import relation_paths
 from txfm.evaluation.relationships import UNION
-from txfm.files import write_json
+from txfm.evaluation.scores import DTYPES, software, write_scores
 
-FORMAT, FORMAT_VERSION = "txfm-gene-evaluation", "1.0"
-SCORE_COLUMNS = (
-    "benchmark dataset embedder kind variant model model_seed task metric postprocessing seed value hits trials primary"
-).split()
+# Files beside the scores; those that a run does not make are removed, so that none of an earlier run stays
+OTHER_FILES = (
+    "summary.tsv",
+    "comparisons.parquet",
+    "gene_misses.tsv",
+    "sweep.parquet",
+    "checkpoints.parquet",
+    "modules.parquet",
+    "module_enrichment.parquet",
+)
 
 
-def check_out(out: Path, force: bool) -> None:
-    """Refuse a folder that is in use, before any work.
+def check_out(out: Path) -> None:
+    """Refuse an output that is no folder, before any work.
 
     Raises
     ------
     InputError
-        It holds anything, unless `force` and it is an earlier result of this command; or it is a file.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    is_ours = (out / "scores.json").is_file() and json.loads((out / "scores.json").read_text()).get("format") == FORMAT
-    if not (force and is_ours):
-        raise InputError(
-            "The output exists already",
-            where=str(out),
-            expected="a folder that does not exist, or is empty",
-            found="results of an earlier run" if is_ours else "other files",
-            todo="choose another --out, or replace the results with --force" if is_ours else "choose another --out",
-        )
+    if out.exists() and not out.is_dir():
+        raise InputError("The output is not a folder", where=str(out), todo="choose another --out")
 
 
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
-    """Write the folder; see docs/evaluation-genes.md for what is in it."""
-    scores, comparisons = scores_frame(results), compare(results.recall)
-    summary = summarise(results.recall)
-    with atomic(out) as folder:
-        folder.mkdir(parents=True)
-        scores.to_parquet(folder / "scores.parquet", index=False)
-        summary.to_csv(folder / "scores.tsv", sep="\t", index=False)
-        comparisons.to_parquet(folder / "comparisons.parquet", index=False)
-        results.misses.to_csv(folder / "gene_misses.tsv", sep="\t", index=False)
-        for name, frame in (("sweep", results.sweep), ("checkpoints", results.checkpoints)):
-            if frame is not None:
-                frame.to_parquet(folder / f"{name}.parquet", index=False)
-        if results.modules:
-            genes = pd.concat([report.genes for report in results.modules], ignore_index=True)
-            genes.to_parquet(folder / "modules.parquet", index=False)
-            enrichment = pd.concat([report.enrichment for report in results.modules], ignore_index=True)
-            enrichment.to_parquet(folder / "module_enrichment.parquet", index=False)
-        (folder / "scores.md").write_text(markdown(results, summary, comparisons))
-        write_json(folder / "scores.json", description(results, benchmark))
+    """Write the folder; each file replaces an older one in one step, and scores.json comes last."""
+    summary, comparisons = summarise(results.recall), compare(results.recall)
+    frames = {
+        "summary.tsv": summary,
+        "comparisons.parquet": comparisons,
+        "gene_misses.tsv": results.misses,
+        "sweep.parquet": results.sweep,
+        "checkpoints.parquet": results.checkpoints,
+        "modules.parquet": _joined([report.genes for report in results.modules]),
+        "module_enrichment.parquet": _joined([report.enrichment for report in results.modules]),
+    }
+    assert set(frames) == set(OTHER_FILES)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        if frame is None:
+            (out / name).unlink(missing_ok=True)
+            continue
+        with atomic(out / name) as temporary:
+            if name.endswith(".parquet"):
+                frame.to_parquet(temporary, index=False)
+            else:
+                frame.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+    scores, not_scored = scores_of(results)
+    record = record_of(results, benchmark, not_scored)
+    write_scores(out, scores, record, markdown(results, summary, comparisons))
 
 
-def scores_frame(results: GeneResults) -> pd.DataFrame:
-    """Every number of the benchmark, one a row: `SCORE_COLUMNS`."""
+def scores_of(results: GeneResults) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Every number of the benchmark as `txfm.evaluation.scores` wants it, and what has none."""
     recall = results.recall.rename(columns={"database": "dataset"})
     recall["primary"] = (recall["metric"] == "recall") & (recall["dataset"] == UNION)
-    parts = [recall]
-    of_embedder = results.recall.drop_duplicates("embedder").set_index("embedder")
-    for report in results.modules:
-        origin = {name: of_embedder.loc[report.embedder, name] for name in ("kind", "variant", "model_seed")}
-        scores = report.scores.assign(embedder=report.embedder, task="modules", primary=False, **origin)
-        parts.append(scores.assign(seed=pd.array([pd.NA] * len(scores), dtype="Int64")))
+    origin = recall.drop_duplicates("embedder").set_index("embedder")[["kind", "variant", "model", "model_seed"]]
+    modules = [
+        report.scores.assign(embedder=report.embedder, task="modules", primary=False).join(origin, on="embedder")
+        for report in results.modules
+    ]
     counts = dict.fromkeys(("model_seed", "seed", "hits", "trials"), "Int64")
-    parts = [part.assign(benchmark="genes", model=part["embedder"], postprocessing="") for part in parts]
-    frame = pd.concat([part[SCORE_COLUMNS].astype(counts) for part in parts], ignore_index=True)
-    return frame.astype({"value": "float64", "primary": bool})
+    parts = [part.reindex(columns=list(DTYPES)).astype(counts) for part in (recall, *modules)]
+    frame = pd.concat(parts, ignore_index=True).assign(benchmark="genes", postprocessing="").astype(DTYPES)
+    is_scored = frame["value"].notna()
+    columns = ["embedder", "dataset", "task", "metric"]
+    missing = frame.loc[~is_scored, columns].drop_duplicates().assign(reason="no pair is among the genes compared")
+    missing.loc[missing["task"] == "modules", "reason"] = "there are no modules, or one seed"
+    reasons = [{str(name): str(value) for name, value in row.items()} for row in missing.to_dict("records")]
+    return frame[is_scored].reset_index(drop=True), reasons
 
 
-def description(results: GeneResults, benchmark: GeneBenchmark) -> dict[str, Any]:
+def record_of(results: GeneResults, benchmark: GeneBenchmark, not_scored: list[dict[str, str]]) -> dict[str, Any]:
     """Settings, inputs and what was left out, ready for json."""
     modules = benchmark.modules
     files = [*benchmark.gene_sets, *(path for path in (benchmark.gene_types, benchmark.truth) if path)]
     files += relation_paths(benchmark.relations, benchmark.databases).values()
     return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "benchmark": "genes",
         "settings": {
             "null_pairs": benchmark.recall.n_null,
@@ -106,13 +107,13 @@ def description(results: GeneResults, benchmark: GeneBenchmark) -> dict[str, Any
         },
         "inputs": {path.name: sums_of(path) for path in files},
         "embedders": list(results.embedders),
-        "not_measured": results.dropped,
+        "dropped": results.dropped,
+        "not_scored": not_scored,
         "small_gene_sets": {report.embedder: report.small_sets for report in results.modules},
         "warnings": list(results.warnings),
-        "software": software(**_versions(modules is not None)),
+        "software": software(*(["igraph"] if modules else [])),
     }
 
 
-def _versions(has_modules: bool) -> dict[str, str]:
-    names = ("scikit-learn", "scipy", *(("igraph",) if has_modules else ()))
-    return {name: importlib.metadata.version(name) for name in names}
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame | None:
+    return pd.concat(frames, ignore_index=True) if frames else None

@@ -1,5 +1,6 @@
 """The gene benchmark from paths to frames: one pass over the embedders."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class GeneResults:
     Attributes
     ----------
     recall : pandas.DataFrame
-        `measure_recall` of all embedders, with their label, kind, variant and seed.
+        `measure_recall` of all embedders, with the columns of their label, kind, variant, model and seed.
     sweep, checkpoints : pandas.DataFrame or None
         The same columns; of checkpoints also state, step, samples_seen, epoch.
     modules : tuple of ModuleReport
@@ -93,7 +94,7 @@ def evaluate_genes(benchmark: GeneBenchmark) -> GeneResults:
     """
     relations = read_relations(benchmark.relations, benchmark.databases)
     gene_types = None if benchmark.gene_types is None else read_gene_types(benchmark.gene_types)
-    sets = {path.stem: read_gene_sets(path) for path in benchmark.gene_sets}
+    sets = _read_sets(benchmark.gene_sets, taken=relations)
     truth = None if benchmark.truth is None else read_true_modules(benchmark.truth)
     embedders, dropped = _with_vectors(_read_embedders(benchmark.sources))
     if benchmark.checkpoints is not None and len(embedders) != 1:
@@ -129,6 +130,20 @@ def evaluate_genes(benchmark: GeneBenchmark) -> GeneResults:
         dropped=dropped,
         warnings=tuple(_warnings(gene_types, compared)),
     )
+
+
+def _read_sets(paths: tuple[Path, ...], taken: Mapping[str, object]) -> dict[str, dict[str, frozenset[str]]]:
+    sets: dict[str, dict[str, frozenset[str]]] = {}
+    for path in paths:
+        if path.stem in {*taken, *sets}:
+            raise InputError(
+                "Two sources of gene sets and relations have one name",
+                where=str(path),
+                found=path.stem,
+                todo="rename the file: tables name its sets by it",
+            )
+        sets[path.stem] = read_gene_sets(path)
+    return sets
 
 
 def _read_embedders(sources: tuple[str, ...]) -> list[GeneEmbedder]:
@@ -168,6 +183,7 @@ def _labelled(measured: pd.DataFrame, embedder: GeneEmbedder) -> pd.DataFrame:
         embedder=embedder.label,
         kind=embedder.kind,
         variant=embedder.card.get("variant", {}).get("name", ""),
+        model=embedder.source.rstrip("/").rsplit("/", 1)[-1] if embedder.card else "",
         model_seed=pd.array([embedder.card.get("seed")] * len(measured), dtype="Int64"),
     )
 

@@ -1,0 +1,99 @@
+"""Differences to the default with p-values, adjusted over all alternatives that a metric compares."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ttest_ind
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportions_ztest
+
+from txfm.ablation.grid import TrainedCell
+from txfm.ablation.measurements import MEASUREMENT
+
+ALPHA = 0.05
+Z_TEST, T_TEST = "two-proportion z", "Welch t"
+
+
+def compare(grid: Iterable[TrainedCell], measured: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell and metric.
+
+    Parameters
+    ----------
+    grid : iterable of TrainedCell
+        The default first.
+    measured : pandas.DataFrame
+        Of `measurements`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        factor, alternative, variant, model; benchmark, dataset, task, metric, postprocessing; n_seeds, mean and sd over
+        seeds (sd missing for one seed); difference to the default's mean; test, p, p_adjusted (missing for the default,
+        and where no test is possible); significant.
+
+        A share of counted things is tested by the two-proportion z-test on hits and trials averaged over seeds: a
+        perturbation that every seed scores is one perturbation. Shares of several data sets are pooled as well (sec.
+        C.2): rows whose dataset is "all". Other values are tested by Welch's t-test between the seeds of two cells.
+        Adjusted by Benjamini and Hochberg over all alternatives with a p-value in the same metric.
+    """
+    grid = tuple(grid)
+    pooled = _pooled(measured)
+    measured = pd.concat([measured, pooled], ignore_index=True) if len(pooled) else measured
+    rows = []
+    for _, of_metric in measured.groupby(MEASUREMENT, sort=False, dropna=False):
+        about = of_metric.iloc[0][MEASUREMENT].to_dict()
+        by_run = of_metric.set_index("run")
+        default = by_run[by_run.index.isin([run.name for run in grid[0].runs])]
+        of_cells = []
+        for trained in grid:
+            own = by_run[by_run.index.isin([run.name for run in trained.runs])]
+            if len(own) == 0:
+                continue
+            row = vars(trained.cell) | about | {"n_seeds": len(own), "mean": own["value"].mean()}
+            row |= {"sd": own["value"].std(ddof=1), "difference": np.nan, "test": "", "p": np.nan}
+            if not trained.cell.is_default and len(default):
+                row["difference"] = row["mean"] - default["value"].mean()
+                row["test"], row["p"] = two_sided_p(own, default)
+            of_cells.append(row)
+        for row, adjusted in zip(of_cells, adjust([row["p"] for row in of_cells]), strict=True):
+            rows.append(row | {"p_adjusted": adjusted, "significant": bool(adjusted <= ALPHA)})
+    return pd.DataFrame(rows)
+
+
+def two_sided_p(own: pd.DataFrame, default: pd.DataFrame) -> tuple[str, float]:
+    """The test that fits two cells' measurements (columns value, hits, trials; a row a seed), and its two-sided p.
+
+    NaN where none is possible: one seed a cell, no spread at all, or no trials.
+    """
+    if own["trials"].notna().all() and default["trials"].notna().all():
+        hits, trials = (np.array([float(own[name].mean()), float(default[name].mean())]) for name in ("hits", "trials"))
+        pooled = hits.sum() / trials.sum()
+        return Z_TEST, float(proportions_ztest(hits, trials)[1]) if 0 < pooled < 1 else 1.0
+    values = own["value"].to_numpy(float), default["value"].to_numpy(float)
+    if min(map(len, values)) < 2 or all(np.ptp(found) == 0 for found in values):
+        return "", np.nan
+    return T_TEST, float(ttest_ind(*values, equal_var=False).pvalue)
+
+
+def adjust(p: Iterable[float]) -> np.ndarray:
+    """Adjusted p-values by Benjamini and Hochberg; NaN stays NaN and is no test."""
+    raw = np.array(list(p), dtype=float)
+    adjusted = np.full(len(raw), np.nan)
+    tested = ~np.isnan(raw)
+    if tested.any():
+        adjusted[tested] = multipletests(raw[tested], alpha=ALPHA, method="fdr_bh")[1]
+    return adjusted
+
+
+def _pooled(measured: pd.DataFrame) -> pd.DataFrame:
+    """Counts of several data sets added up, where a metric counts."""
+    counted = measured[measured["trials"].notna()]
+    keys = ["run", *(column for column in MEASUREMENT if column != "dataset")]
+    rows = []
+    for key, found in counted.groupby(keys, sort=False, dropna=False):
+        if len(found) > 1:
+            hits, trials = float(found["hits"].sum()), float(found["trials"].sum())
+            row = dict(zip(keys, key, strict=True))
+            rows.append(row | {"dataset": "all", "hits": hits, "trials": trials, "value": hits / trials})
+    return pd.DataFrame(rows, columns=measured.columns)

@@ -1,0 +1,158 @@
+"""``python -m txfm evaluate cells``."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from txfm.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from txfm.evaluation.cells.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the benchmark."""
+    parser.add_argument("file", type=Path, help="cells: .h5ad, or .zarr of this project or of anndata")
+    parser.add_argument("--label", default="cell_type", help="column of obs (default %(default)s)")
+    parser.add_argument("--batch", help="column of obs (default: no batches)")
+    parser.add_argument("--models", nargs="+", default=[], help="folders of trained models and fitted baselines")
+    parser.add_argument("--obsm", nargs="+", default=[], metavar="KEY", help="embeddings that the file has in obsm")
+    parser.add_argument("--out", type=Path, required=True, help="folder of scores.parquet, .json, .tsv and .md")
+    parser.add_argument("--name", help="how scores name the file (default: its name)")
+    parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
+    parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
+    what = parser.add_argument_group("what is measured")
+    add_choices(what)
+    what.add_argument("--no-random", action="store_true", help="leave out the floor, an embedding of random numbers")
+    how = parser.add_argument_group("how it is computed")
+    how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+
+
+def add_choices(group: "argparse._ArgumentGroup") -> None:
+    """Arguments that `settings_of` reads."""
+    group.add_argument("--tasks", nargs="+", help="some of clusters silhouettes linear mlp (default: all)")
+    group.add_argument(
+        "--seeds", type=int, nargs="+", default=list(range(10)), help="of draws and of Louvain (default 0 ... 9)"
+    )
+    group.add_argument("--split-seeds", type=int, nargs="+", default=[0, 1, 2], help="of the probes (default 0 1 2)")
+    group.add_argument(
+        "--max-cells", type=int, default=10_000, help="of a draw for clusters and silhouettes (default 10,000)"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Score embedders on labels of cells."""
+    from txfm.evaluation.cells.cells import read_cells
+    from txfm.evaluation.cells.page import markdown
+    from txfm.evaluation.cells.run import run_benchmark
+    from txfm.evaluation.cells.summary import summarise
+    from txfm.evaluation.embedders import check_embedders, embeddings_of
+    from txfm.evaluation.samples import read_samples
+    from txfm.evaluation.scores import score_frame, software, write_scores
+    from txfm.hardware import choose_hardware
+
+    hardware = choose_hardware(args.device, "float32", args.threads)
+    print(hardware, flush=True)
+    settings = settings_of(args, str(hardware.device))
+    samples = read_samples(args.file)
+    cells = read_cells(samples, args.label, args.batch)
+    check_embedders(samples, args.models, args.obsm)
+    embeddings = embeddings_of(
+        samples,
+        args.models,
+        args.obsm,
+        studies=args.study,
+        device=settings.device,
+        counts=args.counts,
+        random=not args.no_random,
+    )
+    dataset = args.name or args.file.stem
+    outcome = run_benchmark(cells, embeddings, settings, dataset, lambda line: print(line, flush=True))
+    if args.models and not (samples.studies or args.study):
+        outcome.warnings.append(
+            "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
+            "it was not checked"
+        )
+    frame = score_frame(outcome.scores)
+    refuse_empty(frame, outcome.not_scored, args.file)
+    summary = summarise(frame)
+    record = {
+        "benchmark": "cell_types",
+        "dataset": dataset,
+        "settings": asdict(settings) | {"label": args.label, "batch": args.batch, "counts": args.counts},
+        "inputs": {"cells": samples.identity},
+        "cells": cells.description(),
+        "embedders": outcome.embedders,
+        "dropped": cells.dropped,
+        "not_scored": outcome.not_scored,
+        "warnings": outcome.warnings,
+        "software": software(*(("igraph",) if outcome.clusterings else ())),
+    }
+    page = markdown(summary, record)
+    frames = {name: each for name, each in outcome.frames.items() if len(each)}
+    write_scores(args.out, frame, record, page, {"summary": summary, **frames})
+    print(page.split("## How to read it")[0])
+    tell_not_scored(outcome.not_scored, outcome.warnings)
+    tables = ", ".join(f"{name}.parquet" for name in ("summary", *frames))
+    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {tables}")
+
+
+def settings_of(args: argparse.Namespace, device: str) -> "Settings":
+    """The settings that the arguments of `add_choices` name.
+
+    Raises
+    ------
+    InputError
+        They cannot be used.
+    """
+    from txfm.evaluation.cells.settings import TASKS, Settings
+
+    tasks = tuple(args.tasks or TASKS)
+    for option, given, known in (
+        ("--tasks", tasks, tuple(TASKS)),
+        ("--seeds", tuple(args.seeds), None),
+        ("--split-seeds", tuple(args.split_seeds), None),
+    ):
+        strange = [each for each in given if known is not None and each not in known]
+        is_negative = known is None and any(int(each) < 0 for each in given)
+        if strange or is_negative or len(set(given)) < len(given):
+            raise InputError(
+                f"{option} cannot be used",
+                expected="each once, of " + ", ".join(known) if known else "numbers from 0, each once",
+                found=", ".join(map(str, given)),
+            )
+    if args.max_cells < 3:
+        raise InputError("--max-cells cannot be used", expected="3 or more", found=str(args.max_cells))
+    return Settings(
+        seeds=tuple(args.seeds),
+        max_cells=args.max_cells,
+        split_seeds=tuple(args.split_seeds),
+        tasks=tuple(task for task in TASKS if task in tasks),
+        device=device,
+    )
+
+
+def refuse_empty(frame: Any, not_scored: "Sequence[Mapping[str, str]]", path: Path) -> None:
+    """Refuse to write a table without a number.
+
+    Raises
+    ------
+    InputError
+        Nothing was scored; the message has the reasons.
+    """
+    if frame.empty:
+        reasons = sorted({row["reason"] for row in not_scored})
+        raise InputError("Nothing could be scored", where=str(path), found="; ".join(reasons))
+
+
+def tell_not_scored(not_scored: "Sequence[Mapping[str, str]]", warnings: "Sequence[str]") -> None:
+    """Print to stderr what is missing and what to beware of."""
+    for row in not_scored:
+        print(f"not scored: {row['embedder']}, {row['task']}: {row['reason']}", file=sys.stderr)
+    for text in warnings:
+        print(f"warning: {text}", file=sys.stderr)
