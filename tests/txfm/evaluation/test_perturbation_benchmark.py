@@ -101,6 +101,9 @@ def test_every_embedder_has_six_tasks_on_four_postprocessings(scored):
     assert record["screen"]["n_batches"] == N_BATCHES
     assert sum(record["screen"]["cells_of_batch"].values()) == record["screen"]["n_cells"] == 368
     assert len(record["inputs"]["screen"]["sha256"]) == 64
+    relations = record["inputs"]["relations"]
+    assert {name: given["rows"] for name, given in relations.items()} == {"shared": 30, "strange": 1}
+    assert len({given["sha256"] for given in relations.values()}) == 2
 
 
 def test_shares_have_their_hits_and_secondary_metrics_are_there(scored):

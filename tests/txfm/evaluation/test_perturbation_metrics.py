@@ -22,6 +22,7 @@ from txfm.evaluation import (
     split_screen,
     structural_integrity,
 )
+from txfm.evaluation.perturbation import decoders
 from txfm.evaluation.perturbation.accuracy import count_hits
 from txfm.evaluation.perturbation.decoders import PENALTIES, NetworkSettings, fit_network, fit_ridge
 from txfm.evaluation.perturbation.knn_probe import odd_neighbours
@@ -399,6 +400,13 @@ def test_the_ridge_decoder_is_scikit_learns(n, d):
     theirs = Ridge(alpha=ours.penalty).fit(scaled, y).predict(scaled)
     assert_allclose(ours.predict(z, slice(None)), theirs, atol=1e-8)
     assert_allclose(ours.predict(z, slice(2, 4)), theirs[:, 2:4], atol=1e-8)
+
+
+def test_a_matrix_too_large_to_decompose_is_refused(monkeypatch):
+    monkeypatch.setattr(decoders, "WIDEST", 5)
+    with pytest.raises(InputError, match=r"too wide(.|\n)*6 dimensions, 7 training cells"):
+        fit_ridge(np.ones((7, 6)), sp.csr_matrix((7, 3)))
+    fit_ridge(np.eye(7, 5), sp.csr_matrix((7, 3)))
 
 
 def test_the_penalty_is_high_for_noise_and_low_for_a_clean_signal():

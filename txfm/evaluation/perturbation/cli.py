@@ -1,6 +1,7 @@
 """``python -m txfm evaluate perturbation``."""
 
 import argparse
+import hashlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
         "dataset": dataset,
         "settings": asdict(settings)
         | {"perturbation": args.perturbation, "batch": args.batch, "control": args.control, "counts": args.counts},
-        "inputs": {"screen": samples.identity, "relations": _identity_of(relations)},
+        "inputs": {"screen": samples.identity, "relations": _identity_of(args.relations, relations)},
         "screen": {
             "n_cells": len(screen),
             "n_perturbations": len(set(screen.perturbation[~screen.is_control])),
@@ -168,5 +169,16 @@ def _relations(folder: Path | None) -> "dict[str, pd.DataFrame] | InputError":
         return error
 
 
-def _identity_of(relations: "dict[str, pd.DataFrame] | InputError") -> dict[str, int]:
-    return {} if isinstance(relations, InputError) else {name: len(pairs) for name, pairs in relations.items()}
+def _identity_of(
+    folder: Path | None, relations: "dict[str, pd.DataFrame] | InputError"
+) -> dict[str, dict[str, int | str]]:
+    """Rows and sha256 of each database's file."""
+    from txfm.evaluation.relation_files import relation_paths
+
+    if isinstance(relations, InputError):
+        return {}
+    files = relation_paths(folder, list(relations))
+    return {
+        name: {"rows": len(pairs), "sha256": hashlib.sha256(files[name].read_bytes()).hexdigest()}
+        for name, pairs in relations.items()
+    }

@@ -11,9 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from txfm.errors import InputError
 from txfm.evaluation.perturbation.linear_probe import ProbeSettings, learning_rate_at
 
 PENALTIES = tuple(10.0**power for power in range(-2, 6))
+WIDEST = 8192  # of cells and dimensions, the smaller: the matrix that is decomposed takes 0.5 GB
 CONSTANT = 1e-12  # of the largest variance: a direction that holds but rounding
 
 
@@ -51,8 +53,19 @@ def fit_ridge(embedding: np.ndarray, target: sp.csr_matrix) -> Ridge:
         Every dimension is standardised.
     target : scipy.sparse.csr_matrix (n, g)
         Log-normalised counts. Only products with it are computed; it is never made dense.
+
+    Raises
+    ------
+    InputError
+        Cells and dimensions are both more than `WIDEST`.
     """
     n = len(embedding)
+    if min(embedding.shape) > WIDEST:
+        raise InputError(
+            "The embedding is too wide for a ridge decoder of so many cells",
+            expected=f"at most {WIDEST:,} dimensions, or training cells",
+            found=f"{embedding.shape[1]:,} dimensions, {n:,} training cells",
+        )
     centre = embedding.mean(axis=0)
     scale = embedding.std(axis=0)
     scale = np.where(scale > 0, scale, 1)
@@ -89,7 +102,7 @@ def fit_ridge(embedding: np.ndarray, target: sp.csr_matrix) -> Ridge:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """Tx-Evaluation's decoder: hidden layers with widths evenly between d and g, ReLU, mean squared error, Adam."""
+    """Tx-Evaluation's decoder: hidden layers with widths evenly between d and g, ReLU, mean squared error, AdamW."""
 
     n_hidden: int = 3
     epochs: int = 30
@@ -131,7 +144,7 @@ def fit_network(
         for before, after in pairwise(widths):
             layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
     network = torch.nn.Sequential(*layers[:-1]).to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = ProbeSettings(learning_rate=settings.learning_rate, start_learning_rate=settings.start_learning_rate)
     x = torch.as_tensor(np.asarray(embedding, dtype=np.float32), device=device)
     random = np.random.default_rng(seed)

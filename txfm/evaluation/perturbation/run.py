@@ -23,7 +23,7 @@ from txfm.evaluation.perturbation.tasks import (
 from txfm.evaluation.postprocessing import METHODS, FewControlsWarning
 from txfm.evaluation.scores import Score
 
-# TVN decomposes matrices of this size for each batch; 4,096: 10 s a batch on two cores
+# TVN decomposes a matrix of this size for each batch: 9 to 15 s each for 4,096, on two cores that others used as well
 WIDEST_TVN = 4096
 ALL = "all"
 EFAAR = "efaar"  # its consistency, a secondary metric of the task pcst
