@@ -365,8 +365,8 @@ def test_what_is_missing_is_said_and_does_not_fail(tiny_corpus, tmp_path):
     assert "There are no embeddings in this results folder." in text
     assert "No evaluation was run in this build." in text
     assert "This results folder has no QC reports" in text
-    assert "There are no scores yet: `python -m txfm evaluate`" in text
-    assert "There are no ablations yet: `snakemake ablation --cores N`" in text
+    assert "There are no scores yet: python -m txfm evaluate with perturbation" in text
+    assert "There are no ablations yet: snakemake ablation --cores N makes them." in text
     assert "The stores are not in this results folder." in text
     assert [path.stem for path in (folder / "figures").glob("*.png")] == ["composition"]
 

@@ -50,8 +50,8 @@ def benchmarks_section(build: Build, figures: Path) -> Section:
     if not folders:
         paragraphs.append(
             Markup(
-                "There are no scores yet: <code>python -m txfm evaluate</code> with perturbation, cells, genes or layers "
-                "makes them, with an <code>--out</code> folder below results/{}/evaluation."
+                "There are no scores yet: <code>python -m txfm evaluate</code> with perturbation, cells, genes or "
+                "layers makes them, with an <code>--out</code> folder below results/{}/evaluation."
             ).format(build.name)
         )
     grids = [json.loads(path.read_text()) | {"name": path.stem} for path in _jsons(build.folder / "ablation")]
