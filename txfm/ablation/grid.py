@@ -27,11 +27,6 @@ class Cell:
         """Whether the others are compared with it."""
         return not self.factor
 
-    @property
-    def title(self) -> str:
-        """For people."""
-        return "default" if self.is_default else f"{self.factor}: {self.alternative}"
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:

@@ -55,6 +55,16 @@ class Embedding:
             "model_seed": self.model_seed,
         }
 
+    def description(self, seconds: float) -> dict[str, Any]:
+        """Its row of the record's `embedders`; `seconds` that scoring it took."""
+        return {
+            "embedder": self.label,
+            "kind": self.kind,
+            "n_dimensions": self.values.shape[1],
+            "seconds": round(seconds, 2),
+            **self.identity,
+        }
+
 
 def check_embedders(samples: LabelledSamples, models: Sequence[str | Path], obsm: Sequence[str]) -> None:
     """Refuse what cannot be compared before anything is computed.
@@ -101,6 +111,16 @@ def refuse_seen(studies: Sequence[str], source: str | Path, card: Mapping[str, A
             found=", ".join(known),
             todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
         )
+
+
+def unchecked(samples: LabelledSamples, models: Sequence[str | Path], studies: Sequence[str]) -> list[str]:
+    """A warning where `refuse_seen` had no study to look for; none otherwise."""
+    if not models or samples.studies or studies:
+        return []
+    return [
+        "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
+        "it was not checked"
+    ]
 
 
 def embeddings_of(

@@ -113,6 +113,24 @@ def check_scores(frame: pd.DataFrame, where: str = "") -> None:
         refuse("A score is there twice", "each number once", frame[frame.duplicated(KEY)].iloc[0][KEY].to_dict())
 
 
+def reason_of(error: InputError) -> str:
+    """One line of an error, for the record's `not_scored`."""
+    return f"{error.what} ({error.found})" if error.found else error.what
+
+
+def refuse_empty(frame: pd.DataFrame, not_scored: Iterable[Mapping[str, str]], path: Path) -> None:
+    """Refuse to write a table without a number.
+
+    Raises
+    ------
+    InputError
+        Nothing was scored; the message has the reasons.
+    """
+    if frame.empty:
+        reasons = sorted({row["reason"] for row in not_scored})
+        raise InputError("Nothing could be scored", where=str(path), found="; ".join(reasons))
+
+
 def software(*more: str) -> dict[str, str | None]:
     """Versions of what computed scores; `more` names further distributions."""
     ours = {"txfm": txfm_version(), "git_commit": git_commit()}

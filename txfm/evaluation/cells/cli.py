@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
 
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.cells.page import markdown
     from txfm.evaluation.cells.run import run_benchmark
     from txfm.evaluation.cells.summary import summarise
-    from txfm.evaluation.embedders import check_embedders, embeddings_of
+    from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
     from txfm.evaluation.samples import read_samples
-    from txfm.evaluation.scores import score_frame, software, write_scores
+    from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
     from txfm.hardware import choose_hardware
 
     hardware = choose_hardware(args.device, "float32", args.threads)
@@ -73,11 +73,7 @@ def run(args: argparse.Namespace) -> None:
     )
     dataset = args.name or args.file.stem
     outcome = run_benchmark(cells, embeddings, settings, dataset, lambda line: print(line, flush=True))
-    if args.models and not (samples.studies or args.study):
-        outcome.warnings.append(
-            "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
-            "it was not checked"
-        )
+    outcome.warnings.extend(unchecked(samples, args.models, args.study))
     frame = score_frame(outcome.scores)
     refuse_empty(frame, outcome.not_scored, args.file)
     summary = summarise(frame)
@@ -135,19 +131,6 @@ def settings_of(args: argparse.Namespace, device: str) -> "Settings":
         tasks=tuple(task for task in TASKS if task in tasks),
         device=device,
     )
-
-
-def refuse_empty(frame: Any, not_scored: "Sequence[Mapping[str, str]]", path: Path) -> None:
-    """Refuse to write a table without a number.
-
-    Raises
-    ------
-    InputError
-        Nothing was scored; the message has the reasons.
-    """
-    if frame.empty:
-        reasons = sorted({row["reason"] for row in not_scored})
-        raise InputError("Nothing could be scored", where=str(path), found="; ".join(reasons))
 
 
 def tell_not_scored(not_scored: "Sequence[Mapping[str, str]]", warnings: "Sequence[str]") -> None:

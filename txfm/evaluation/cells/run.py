@@ -16,7 +16,7 @@ from txfm.evaluation.cells.settings import TASKS, Settings
 from txfm.evaluation.cells.silhouettes import silhouette_scores
 from txfm.evaluation.cells.splits import LEAST_BATCHES, Split, split_samples
 from txfm.evaluation.embedders import Embedding
-from txfm.evaluation.scores import Score
+from txfm.evaluation.scores import Score, reason_of
 
 BENCHMARK = "cell_types"
 ALL = "all"
@@ -96,7 +96,7 @@ def run_benchmark(
             try:
                 measured = list(measures[task])
             except InputError as error:
-                outcome.not_scored.append({"embedder": embedding.label, "task": task, "reason": _reason(error)})
+                outcome.not_scored.append({"embedder": embedding.label, "task": task, "reason": reason_of(error)})
                 continue
             outcome.scores.extend(
                 Score(
@@ -111,15 +111,7 @@ def run_benchmark(
             )
         seconds = time.perf_counter() - started
         tell(f"{embedding.label}: {embedding.values.shape[1]:,} dimensions, scored in {seconds:.1f} s")
-        outcome.embedders.append(
-            {
-                "embedder": embedding.label,
-                "kind": embedding.kind,
-                "n_dimensions": embedding.values.shape[1],
-                "seconds": round(seconds, 2),
-                **embedding.identity,
-            }
-        )
+        outcome.embedders.append(embedding.description(seconds))
     return outcome
 
 
@@ -131,7 +123,7 @@ def _splits(cells: LabelledCells, settings: Settings, outcome: Outcome) -> dict[
         try:
             splits[seed] = split_samples(cells.labels, cells.batch, seed)
         except InputError as error:
-            reason = f"split of seed {seed}: {_reason(error)}"
+            reason = f"split of seed {seed}: {reason_of(error)}"
             outcome.not_scored.extend({"embedder": ALL, "task": head, "reason": reason} for head in heads)
     if any(not split.by_batch for split in splits.values()):
         found = "no column of batches is named" if cells.batch is None else f"there are {len(set(cells.batch))}"
@@ -207,8 +199,3 @@ def _probes(
         )
         yield Measurement(metric="accuracy", value=probe.accuracy, seed=seed, hits=probe.n_hits, trials=probe.n_test)
         yield Measurement(metric="macro_f1", value=probe.macro_f1, seed=seed)
-
-
-def _reason(error: InputError) -> str:
-    """One line of an error."""
-    return f"{error.what} ({error.found})" if error.found else error.what

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.cells.cli import add_choices, refuse_empty, settings_of, tell_not_scored
+from txfm.evaluation.cells.cli import add_choices, settings_of, tell_not_scored
 
 if TYPE_CHECKING:
     from txfm.evaluation.layers.run import Question
@@ -39,10 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score the layers of networks."""
+    from txfm.evaluation.embedders import unchecked
     from txfm.evaluation.layers.page import markdown
     from txfm.evaluation.layers.run import layer_embeddings, score_layers
     from txfm.evaluation.samples import read_samples
-    from txfm.evaluation.scores import score_frame, software, write_scores
+    from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
     from txfm.hardware import choose_hardware
 
     hardware = choose_hardware(args.device, "float32", args.threads)
@@ -55,11 +56,7 @@ def run(args: argparse.Namespace) -> None:
     outcome = score_layers(question, models, dataset, lambda line: print(line, flush=True))
     frame = score_frame(outcome.scores)
     refuse_empty(frame, outcome.not_scored, args.file)
-    if not (samples.studies or args.study):
-        outcome.warnings.append(
-            "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
-            "it was not checked"
-        )
+    outcome.warnings.extend(unchecked(samples, args.models, args.study))
     settings = {
         "label": args.label,
         "batch": args.batch,

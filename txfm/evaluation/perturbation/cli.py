@@ -56,13 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score embedders on a screen."""
-    from txfm.evaluation.embedders import check_embedders, embeddings_of
+    from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
     from txfm.evaluation.perturbation.page import markdown
     from txfm.evaluation.perturbation.run import run_benchmark
     from txfm.evaluation.perturbation.screen import read_screen
     from txfm.evaluation.perturbation.summary import summarise
     from txfm.evaluation.samples import read_samples
-    from txfm.evaluation.scores import score_frame, software, write_scores
+    from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
     from txfm.hardware import choose_hardware
 
     hardware = choose_hardware(args.device, "float32", args.threads)
@@ -85,15 +85,9 @@ def run(args: argparse.Namespace) -> None:
     )
     dataset = args.name or args.file.stem
     outcome = run_benchmark(screen, embeddings, relations, settings, dataset, lambda line: print(line, flush=True))
-    if args.models and not (samples.studies or args.study):
-        outcome.warnings.append(
-            "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
-            "it was not checked"
-        )
+    outcome.warnings.extend(unchecked(samples, args.models, args.study))
     frame = score_frame(outcome.scores)
-    if frame.empty:
-        reasons = sorted({row["reason"] for row in outcome.not_scored})
-        raise InputError("Nothing could be scored", where=str(args.file), found="; ".join(reasons))
+    refuse_empty(frame, outcome.not_scored, args.file)
     summary = summarise(frame, settings.fixed, settings.tasks)
     record = {
         "benchmark": "perturbation",

@@ -21,7 +21,7 @@ from txfm.evaluation.perturbation.tasks import (
     measure_efaar_consistency,
 )
 from txfm.evaluation.postprocessing import METHODS, FewControlsWarning
-from txfm.evaluation.scores import Score
+from txfm.evaluation.scores import Score, reason_of
 
 # TVN decomposes a matrix of this size for each batch: 9 to 15 s each for 4,096, on two cores that others used as well
 WIDEST_TVN = 4096
@@ -107,15 +107,7 @@ def run_benchmark(
         )
         seconds = time.perf_counter() - started
         tell(f"{embedding.label}: {embedding.values.shape[1]:,} dimensions, scored in {seconds:.1f} s")
-        outcome.embedders.append(
-            {
-                "embedder": embedding.label,
-                "kind": embedding.kind,
-                "n_dimensions": embedding.values.shape[1],
-                "seconds": round(seconds, 2),
-                **embedding.identity,
-            }
-        )
+        outcome.embedders.append(embedding.description(seconds))
     return outcome
 
 
@@ -132,7 +124,7 @@ def _score(
             return measure(*arguments)
         except InputError as error:
             place = {"embedder": embedding.label, "task": task, "postprocessing": postprocessing}
-            outcome.not_scored.append(place | {"reason": _reason(error)})
+            outcome.not_scored.append(place | {"reason": reason_of(error)})
             return None
 
     if "pcst" in settings.tasks:
@@ -151,11 +143,6 @@ def _score(
             if name not in obstacles:
                 found = attempt(name, postprocessing, lambda run: list(run(benchmark, treated)), measure)  # noqa: B023
                 yield from (("pcst" if name == EFAAR else name, postprocessing, each) for each in found or ())
-
-
-def _reason(error: InputError) -> str:
-    """One line of an error."""
-    return f"{error.what} ({error.found})" if error.found else error.what
 
 
 def _treat(postprocessing: str, values: np.ndarray, screen: Screen) -> np.ndarray:
@@ -182,5 +169,5 @@ def _obstacles(benchmark: Benchmark) -> dict[str, str]:
         try:
             check()
         except InputError as error:
-            reasons |= dict.fromkeys(affected, _reason(error))
+            reasons |= dict.fromkeys(affected, reason_of(error))
     return reasons
