@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.errors import InputError
-from curation.schema_check import nearest
+from curation.schema_check import require_known
 from curation.variants import Variant
 
 DATA = "data"  # the factor of other variants, which a config need not name
@@ -79,8 +79,8 @@ def read_ablation(
         things of one name.
     """
     where = f"config, key ablations.{name}"
-    _known(entry["variant"], variants, "variant", f"{where}.variant")
-    _known(entry["model"], models, "model", f"{where}.model")
+    require_known(entry["variant"], variants, "variant", f"{where}.variant")
+    require_known(entry["model"], models, "model", f"{where}.model")
     default = Cell(factor="", alternative="", variant=entry["variant"], model=entry["model"])
     fields = models[default.model]
     if fields.get("epochs") is not None:
@@ -165,7 +165,7 @@ def _changed_variants(
     """Yield (factor, alternative) -> variant."""
     default = variants[entry["variant"]]
     for i, name in enumerate(entry["variants"]):
-        _known(name, variants, "variant", f"{where}.variants[{i}]")
+        require_known(name, variants, "variant", f"{where}.variants[{i}]")
         if name == default.name:
             raise InputError("the default is no alternative", where=f"{where}.variants[{i}]", todo="remove it")
         yield (DATA, name), variants[name]
@@ -187,8 +187,3 @@ def _changed_variants(
                 todo="rename it",
             )
         yield (WITHOUT, study), Variant(name=name, studies=members)
-
-
-def _known(name: str, valid: Mapping[str, object], kind: str, where: str) -> None:
-    if name not in valid:
-        raise InputError(f"unknown {kind} {name!r}", where=where, todo=nearest(name, valid))
