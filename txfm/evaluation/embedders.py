@@ -12,7 +12,7 @@ from txfm.artifact.provenance import studies_seen
 from txfm.embedder import Embedder
 from txfm.errors import InputError
 from txfm.evaluation.samples import LabelledSamples, finite
-from txfm.loading import load
+from txfm.loading import find_artifact, model_of
 
 RANDOM_WIDTH = 32
 RANDOM_LABEL = "random"
@@ -157,10 +157,11 @@ def embeddings_of(
         See `check_embedders`; a model has seen the study, or it cannot embed the file.
     """
     check_embedders(samples, models, obsm)
-    for source in models:
-        refuse_seen([*samples.studies, *studies], source, load(source).card)
-    for source in models:
-        yield embedding_of(samples, source, load(source, device, verify=False), counts)
+    artifacts = [find_artifact(source) for source in models]
+    for source, artifact in zip(models, artifacts, strict=True):
+        refuse_seen([*samples.studies, *studies], source, artifact.card)
+    for source, artifact in zip(models, artifacts, strict=True):
+        yield embedding_of(samples, source, model_of(artifact, device), counts)
     for key in obsm:
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
     if random:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from txfm.errors import InputError
+from txfm.evaluation.arguments import add_computing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-samples", type=int, default=10_000, help="of the held-out study, drawn at random (default 10,000)"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads of the models (default: torch's choice)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    add_computing(parser)
 
 
 def run(args: argparse.Namespace) -> None:

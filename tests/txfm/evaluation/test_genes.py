@@ -21,6 +21,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 from statsmodels.stats.multitest import multipletests
 
+from txfm.__main__ import main
 from txfm.artifact import Provenance
 from txfm.baselines.features import LogCountFeatures, PcaFeatures
 from txfm.baselines.model import Baseline
@@ -261,6 +262,26 @@ def test_what_cannot_be_measured_is_refused_and_nothing_written(
 
 
 # --- recall of one embedder
+
+
+def test_without_relations_a_workflow_gets_the_reason_and_people_an_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("txfm.evaluation.relation_files.PACKAGE", "no_such_package")
+    out = tmp_path / "out"
+    assert main(["evaluate", "genes", str(folder / "txfm"), "--out", str(out)]) == 2
+    assert not out.exists()
+    for options in ((), ("--relations", str(tmp_path / "nowhere"))):
+        evaluate(folder, folder / "txfm", "--out", out)  # what an earlier run left
+        assert (
+            main(["evaluate", "genes", str(folder / "txfm"), "--out", str(out), "--without-relations", *options]) == 0
+        )
+        frame, record = read_scores(out)
+        assert len(frame) == 0
+        (row,) = record["not_scored"]
+        assert row["reason"] in (out / "scores.md").read_text()
+        assert ("nowhere" if options else "efaar-benchmarking") in row["reason"]
+        assert {path.name for path in out.iterdir()} == {f"scores.{end}" for end in ("json", "md", "parquet", "tsv")}
 
 
 def test_projection_is_that_of_the_standardised_genes_and_its_first_columns_are_the_smaller_one() -> None:

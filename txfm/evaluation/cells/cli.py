@@ -1,36 +1,24 @@
 """``python -m txfm evaluate cells``."""
 
 import argparse
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
+from txfm.evaluation.arguments import add_computing, add_embedders, add_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from txfm.evaluation.cells.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the benchmark."""
-    parser.add_argument("file", type=Path, help="cells: .h5ad, or .zarr of this project or of anndata")
+    add_samples(parser, "cells")
     parser.add_argument("--label", default="cell_type", help="column of obs (default %(default)s)")
     parser.add_argument("--batch", help="column of obs (default: no batches)")
-    parser.add_argument("--models", nargs="+", default=[], help="folders of trained models and fitted baselines")
-    parser.add_argument("--obsm", nargs="+", default=[], metavar="KEY", help="embeddings that the file has in obsm")
-    parser.add_argument("--out", type=Path, required=True, help="folder of scores.parquet, .json, .tsv and .md")
-    parser.add_argument("--name", help="how scores name the file (default: its name)")
-    parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
-    parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
-    what = parser.add_argument_group("what is measured")
-    add_choices(what)
-    what.add_argument("--no-random", action="store_true", help="leave out the floor, an embedding of random numbers")
-    how = parser.add_argument_group("how it is computed")
-    how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    add_embedders(parser)
+    add_choices(parser.add_argument_group("what is measured"))
+    add_computing(parser)
 
 
 def add_choices(group: "argparse._ArgumentGroup") -> None:
@@ -54,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
+    from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
     hardware = choose_hardware(args.device, "float32", args.threads)
@@ -131,11 +120,3 @@ def settings_of(args: argparse.Namespace, device: str) -> "Settings":
         tasks=tuple(task for task in TASKS if task in tasks),
         device=device,
     )
-
-
-def tell_not_scored(not_scored: "Sequence[Mapping[str, str]]", warnings: "Sequence[str]") -> None:
-    """Print to stderr what is missing and what to beware of."""
-    for row in not_scored:
-        print(f"not scored: {row['embedder']}, {row['task']}: {row['reason']}", file=sys.stderr)
-    for text in warnings:
-        print(f"warning: {text}", file=sys.stderr)

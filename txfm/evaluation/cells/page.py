@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from txfm.evaluation.cells.settings import TITLES
+from txfm.evaluation.telling import page_end
 
 METHOD = (
     "Mean ± sd over the seeds; one number alone where nothing is drawn. All metrics: the larger, the better.",
@@ -36,13 +37,8 @@ def markdown(summary: pd.DataFrame, record: Mapping[str, Any]) -> str:
         "",
         *table(summary),
     ]
-    if record["not_scored"]:
-        lines += ["## Not scored", "", "| embedder | task | reason |", "|---|---|---|"]
-        lines += [f"| {row['embedder']} | {row['task']} | {row['reason']} |" for row in record["not_scored"]]
-        lines.append("")
-    if record["warnings"]:
-        lines += ["## Warnings", "", *(f"- {text}" for text in record["warnings"]), ""]
-    return "\n".join([*lines, "## How to read it", "", *(f"- {sentence}" for sentence in METHOD), ""])
+    not_scored = [(row["embedder"], row["task"], row["reason"]) for row in record["not_scored"]]
+    return "\n".join(lines + page_end(("embedder", "task", "reason"), not_scored, record["warnings"], METHOD))
 
 
 def table(summary: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ from txfm.evaluation.genes.recall import METRICS
 from txfm.evaluation.genes.run import GeneResults
 from txfm.evaluation.relationships import MEAN, UNION
 
+TITLE = "# Relationship recall of the vectors of genes"
 READING = (
     "Recall in %: the share of related pairs whose cosine is among the lowest 5 % or the highest 5 % of a null of "
     "random pairs; mean ± sd over the draws of the null. Chance is 10.",
@@ -16,9 +17,14 @@ READING = (
 )
 
 
+def without_relations(reason: str) -> str:
+    """The page of a benchmark that has nothing to measure by."""
+    return "\n".join([TITLE, "", f"Not measured: {reason}.", ""])
+
+
 def markdown(results: GeneResults, summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     """The tables for people."""
-    lines = ["# Relationship recall of the vectors of genes", ""]
+    lines = [TITLE, ""]
     lines += [f"Warning: {warning}." for warning in results.warnings]
     lines += [f"Not measured: {label}, {reason}." for label, reason in results.dropped.items()]
     databases = [name for name in summary["database"].unique() if name not in (UNION, MEAN)]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from txfm.evaluation.perturbation.settings import TASKS, Settings
 from txfm.evaluation.perturbation.summary import AVERAGE, COMMON, task_scores
+from txfm.evaluation.telling import page_end
 
 TITLES = {**TASKS, "efaar": "consistency (EFAAR)"}
 METHOD = (
@@ -39,16 +40,12 @@ def markdown(frame: pd.DataFrame, summary: pd.DataFrame, record: Mapping[str, An
         *_table(f"Fixed post-processing: {settings.fixed}", summary, "fixed", settings),
         *_candidates(frame, settings),
     ]
-    if record["not_scored"]:
-        lines += ["## Not scored", "", "| embedder | task | post-processing | reason |", "|---|---|---|---|"]
-        for row in record["not_scored"]:
-            task = TITLES.get(row["task"], row["task"])
-            lines.append(f"| {row['embedder']} | {task} | {row['postprocessing'] or '-'} | {row['reason']} |")
-        lines.append("")
-    if record["warnings"]:
-        lines += ["## Warnings", "", *(f"- {text}" for text in record["warnings"]), ""]
-    lines += ["## How to read it", "", *(f"- {sentence}" for sentence in METHOD), ""]
-    return "\n".join(lines)
+    not_scored = [
+        (row["embedder"], TITLES.get(row["task"], row["task"]), row["postprocessing"] or "-", row["reason"])
+        for row in record["not_scored"]
+    ]
+    columns = ("embedder", "task", "post-processing", "reason")
+    return "\n".join(lines + page_end(columns, not_scored, record["warnings"], METHOD))
 
 
 def _table(title: str, summary: pd.DataFrame, side: str, settings: Settings) -> list[str]:
