@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.ablation import Ablation, read_ablation, refuse_new_stores
+from curation.acquire.addresses import with_data_folder
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
@@ -56,6 +57,10 @@ class Plan:
         The tables of phenoprints that selected variants need and the build computes.
     references : tuple of str
         `select.references`: reference tables to fetch, which no step reads yet.
+    benchmarks : tuple of str
+        `select.benchmarks`, of "study", "layers" and "genes".
+    relations : str or None
+        Folder of databases of related genes; None = of the installed package.
     ablation : Ablation or None
         The grid that the target `ablation` trains beside the selected variants and models.
     """
@@ -74,6 +79,8 @@ class Plan:
     selected_models: tuple[str, ...]
     phenoprints: Mapping[str, Phenoprint] = field(default_factory=dict)
     references: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
+    relations: str | None = None
     ablation: Ablation | None = None
 
     @cached_property
@@ -364,6 +371,8 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         selected_models=selected_models,
         phenoprints=check_phenoprints_used(entries, recipes, chosen, runs),
         references=tuple(select["references"]),
+        benchmarks=tuple(select["benchmarks"]),
+        relations=evaluation["relations"] and with_data_folder(evaluation["relations"]),
         ablation=grids.get(select["ablation"]),
     )
     _ = plan.left_out  # a mistake in it is reported here, with all others

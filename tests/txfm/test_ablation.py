@@ -161,7 +161,7 @@ def scores_of(folder: Path, models: dict[str, Path]) -> Path:
         for name in models
         for seed, hits in enumerate((4, 6) if "mse" in name else (30, 32))
     ]
-    write_scores(folder, score_frame(found), {"settings": {}}, "")
+    write_scores(folder, score_frame(found), {"not_scored": []}, "")
     return folder
 
 
@@ -187,6 +187,27 @@ def test_the_table_has_differences_p_values_and_costs(models, tmp_path: Path, ca
     assert "| share | loss: mse | 0.1250 |" in text
     assert "not equal compute" in text
     assert sorted(path.name for path in out.parent.iterdir()) == ["grid.json", "grid.md", "grid.parquet", "grid.tsv"]
+
+
+def test_scores_with_and_without_counts_stand_in_one_table_and_a_benchmark_without_any_is_told(
+    models, tmp_path: Path, capsys
+) -> None:  # type: ignore[no-untyped-def]
+    about = {"benchmark": "cell_types", "dataset": "cells", "kind": "txfm", "task": "linear", "primary": True}
+    found = [
+        Score(**about, embedder=name, metric=metric, seed=seed, value=(30 + seed) / 40, **counts)  # type: ignore[arg-type]
+        for name in models
+        for seed in (0, 1)
+        for metric, counts in (("accuracy", {"hits": 30 + seed, "trials": 40}), ("macro_f1", {}))
+    ]
+    write_scores(tmp_path / "cells", score_frame(found), {"not_scored": []}, "")
+    reason = [{"embedder": "all", "task": "all", "reason": "There are no relations"}]
+    write_scores(tmp_path / "genes", score_frame([]), {"not_scored": reason}, "")
+    out = tmp_path / "out" / "grid.json"
+    assert command(models, out, tmp_path / "cells", tmp_path / "genes") == 0
+    assert "genes has no scores: There are no relations" in capsys.readouterr().out
+    table = json.loads(out.read_text())
+    tests = {row["metric"]: row["test"] for row in table["rows"] if row["benchmark"] == "cell_types" and row["factor"]}
+    assert tests == {"accuracy": Z_TEST, "macro_f1": ""}  # the two seeds have no spread
 
 
 def refused(capsys) -> str:  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ METHOD = (
 )
 
 
-def as_mapping(rows: pd.DataFrame, cost: pd.DataFrame, sources: dict[str, str]) -> dict[str, Any]:
-    """Everything, ready for json; what is missing is null."""
+def as_mapping(
+    rows: pd.DataFrame, cost: pd.DataFrame, sources: dict[str, str], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Everything, ready for json; what is missing is null. `warnings` are beside those of unequal compute."""
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "txfm": txfm_version(),
         "git_commit": git_commit(),
         "sources": sources,
-        "warnings": unequal_compute(cost),
+        "warnings": [*unequal_compute(cost), *warnings],
         "method": list(METHOD),
         "cells": _records(cost),
         "rows": _records(rows),

@@ -3,6 +3,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from curation.notice import notice
 from curation.plan import read_plan
 from txfm.config import config_from_mapping
 from txfm.errors import InputError as ModelError
+from txfm.evaluation.relation_files import lack_of_relations, relation_paths
 
 ROOT = Path(workflow.basedir)
 
@@ -303,6 +305,50 @@ def grid(wildcards):
         raise WorkflowError(str(error)) from None
 
 
+def grid_files(wildcards):
+    """Return the files of the grid's models."""
+    return [f"{folder}/{file}" for folder in grid(wildcards) for file in ("model.safetensors", "model.json")]
+
+
+def benchmark_folders(parent):
+    """Return the folders of the selected benchmarks below `parent`, layers aside; there are none without models."""
+    by_label = [
+        f"{parent}/{study}.{'perturbation' if label == 'perturbation' else 'cells'}"
+        for study, label in PLAN.evaluation_labels.items()
+    ]
+    chosen = {"study": by_label, "genes": [f"{parent}/genes"]}
+    return [folder for name, folders in chosen.items() if name in PLAN.benchmarks for folder in folders]
+
+
+def scored(folders):
+    """Return the file that is the last of each folder of scores."""
+    return [f"{folder}/scores.json" for folder in folders]
+
+
+def relations():
+    """Return the files of related genes that are here, so that the genes are scored again where others come."""
+    folder = PLAN.relations and Path(PLAN.relations)
+    return [] if lack_of_relations(folder) else [str(path) for path in relation_paths(folder).values()]
+
+
+def relations_option():
+    """Return the options of a benchmark for related genes, which may be missing."""
+    return " ".join([*(["--relations", shlex.quote(PLAN.relations)] if PLAN.relations else []), "--without-relations"])
+
+
+def benchmark_columns(wildcards):
+    """Return the options of the benchmark that a study's label asks for."""
+    if wildcards.benchmark == "perturbation":
+        return relations_option()
+    return f"--label {PLAN.evaluation_labels[wildcards.study]}"
+
+
+def layer_columns(wildcards):
+    """Return the columns that layers are scored by."""
+    label = PLAN.evaluation_labels[wildcards.study]
+    return "--perturbation perturbation --batch batch" if label == "perturbation" else f"--label {label}"
+
+
 def training(field):
     """Return a function of the wildcards that looks up what one training needs."""
     return lambda wildcards: TRAINING.get(PLAN.all_models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
@@ -370,11 +416,18 @@ def products(kind):
         ],
         "audit": [f"{BUILD}/audit.txt"],
         "tables": [f"{BUILD}/evaluation/{study}.table.json" for study in PLAN.evaluation_labels if PLAN.runs],
-        "benchmarks": [
-            f"{BUILD}/evaluation/{study}.{'perturbation' if label == 'perturbation' else 'cells'}/scores.json"
-            for study, label in PLAN.evaluation_labels.items()
+        "benchmarks": scored(
+            [
+                *benchmark_folders(f"{BUILD}/evaluation"),
+                *(
+                    f"{BUILD}/evaluation/{study}.layers"
+                    for study in PLAN.evaluation_labels
+                    if "layers" in PLAN.benchmarks
+                ),
+            ]
             if PLAN.runs
-        ],
+            else []
+        ),
         "ablation": [f"{BUILD}/ablation/{PLAN.ablation.name}.json"] if PLAN.ablation else grid,
         "report": [f"{BUILD}/report.html"],
     }
