@@ -56,12 +56,37 @@ def test_the_miniature_plans_seven_training_studies_and_one_held_out_study(workf
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["evaluate"]) == (7, 1, 3, 1)
     assert jobs["train"] == jobs["embed_corpus"] >= 3
     assert jobs["baseline"] == 2 * 3
-    assert jobs["benchmark_study"] == 1
+    assert (jobs["benchmark_study"], jobs["benchmark_layers"], jobs["benchmark_genes"]) == (1, 1, 1)
+
+
+def test_the_config_chooses_among_the_benchmarks_for_the_build_and_its_grid(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    rules = {"benchmark_study", "benchmark_layers", "benchmark_genes"}
+    layers = _config(tmp_path / "layers.yaml", select={"benchmarks": ["layers"]})
+    assert rules & set(workflow(MINI, layers).plan("all")) == {"benchmark_layers"}
+    grid = workflow(MINI, layers).plan("ablation")
+    assert {"benchmark_grid", "benchmark_grid_genes"}.isdisjoint(grid)
+
+
+def test_genes_are_scored_again_where_relations_come_to_a_machine(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    def inputs(folder: Path) -> str:
+        config = _config(tmp_path / "relations.yaml", evaluation={"relations": str(folder)})
+        output = workflow(MINI, config).run("-n", "-p", "results/mini/evaluation/genes/scores.json")[1]
+        return output[output.index("rule benchmark_genes:") :]
+
+    folder = tmp_path / "relations"
+    assert f"--relations {folder} --without-relations" in inputs(folder)
+    assert "CORUM.txt" not in inputs(folder)
+    folder.mkdir()
+    (folder / "CORUM.txt").write_text("entity1,entity2\nA,B\n")
+    assert str(folder / "CORUM.txt") in inputs(folder)
 
 
 def test_a_grid_is_trained_by_its_own_target_alone_and_shares_what_others_train(workflow: Callable[..., Any]) -> None:
     jobs = workflow(MINI).plan("ablation")
     assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (7 * 3, 1, 1)
+    assert (jobs["benchmark_grid"], jobs["benchmark_grid_genes"]) == (1, 1)
     assert jobs["compose"] == 3
     assert {"report", "embed_corpus", "baseline"}.isdisjoint(jobs)
     assert "ablation_table" not in workflow(MINI).plan("all")
@@ -70,6 +95,7 @@ def test_a_grid_is_trained_by_its_own_target_alone_and_shares_what_others_train(
 def test_table_5_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
     jobs = workflow().plan("ablation")
     assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24, 3, 1)
+    assert (jobs["benchmark_grid"], jobs["benchmark_grid_genes"]) == (3, 1)
 
 
 def test_a_run_without_a_grid_says_which_key_is_missing(workflow: Callable[..., Any]) -> None:
@@ -84,6 +110,7 @@ def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., An
     assert jobs["phenoprints"] == 1
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["train"]) == (11, 3, 6, 6)
     assert (jobs["evaluate"], jobs["benchmark_study"]) == (3, 3)
+    assert (jobs["benchmark_layers"], jobs["benchmark_genes"]) == (3, 1)
 
 
 def test_the_plan_says_what_this_release_cannot_build(workflow: Callable[..., Any], tmp_path: Path) -> None:
@@ -105,7 +132,8 @@ def test_each_variant_of_the_full_corpus_can_be_planned_alone(
 def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any], tmp_path: Path) -> None:
     fields = {"select": {"models": []}, "variants": {"mini_all": {"models": []}}}
     no_models = _config(tmp_path / "no_models.yaml", **fields)
-    assert {"train", "embed_corpus", "baseline", "evaluate"}.isdisjoint(workflow(MINI, no_models).plan("all"))
+    no_jobs = {"train", "embed_corpus", "baseline", "evaluate", "benchmark_layers", "benchmark_genes"}
+    assert no_jobs.isdisjoint(workflow(MINI, no_models).plan("all"))
 
 
 @pytest.mark.parametrize(
