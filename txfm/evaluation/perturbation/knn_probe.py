@@ -4,10 +4,10 @@ from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
+from txfm.evaluation.components import WIDEST_COVARIANCE, leading_components
 from txfm.evaluation.perturbation.accuracy import Accuracy, count_hits
 from txfm.evaluation.perturbation.linear_probe import rows_of_known
 
@@ -15,7 +15,6 @@ from txfm.evaluation.perturbation.linear_probe import rows_of_known
 N_NEIGHBOURS, N_COMPONENTS = 251, 32
 NEAREST, TEMPERATURE = 1e-5, 0.07
 ROWS_AT_A_TIME = 1024
-WIDEST_COVARIANCE = 2048  # dimensions; wider embeddings keep their precision and get a randomised PCA
 
 
 def knn_probe(
@@ -63,7 +62,7 @@ def knn_probe(
     if metric == "cosine":
         around, among = _unit(around), _unit(among)
     if n_components is not None:
-        pca = _pca(among, n_components)
+        pca = leading_components(among, n_components)
         around, among = pca.transform(around), pca.transform(among)
     k = odd_neighbours(n_neighbours, len(train))
     search = None if metric == "cosine" else NearestNeighbors(n_neighbors=k).fit(among)
@@ -97,9 +96,3 @@ def odd_neighbours(wanted: int, n_cells: int) -> int:
 def _unit(rows: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms == 0, 1, norms)
-
-
-def _pca(rows: np.ndarray, n_components: int) -> PCA:
-    wide = rows.shape[1] > WIDEST_COVARIANCE
-    n_components = min(n_components, *rows.shape)
-    return PCA(n_components, svd_solver="randomized" if wide else "covariance_eigh", random_state=0).fit(rows)
