@@ -6,7 +6,6 @@ and writes answers and events to 4, each JSON followed by a zero byte.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
@@ -79,13 +78,11 @@ class Browser:
         """`prefers-color-scheme`: light or dark."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def screenshot(self, file: Path, width: int = 1280) -> None:
-        """The whole page as PNG."""
+    def resize(self, width: int) -> None:
+        """Width of the window in pixels; a phone's below 600."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
-        image = self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")["data"]
-        file.write_bytes(base64.b64decode(image))
 
     def complaints(self) -> list[str]:
         """Uncaught exceptions, and what the console or the browser logged as warning or error."""

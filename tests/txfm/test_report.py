@@ -17,6 +17,7 @@ from chromium import chromium
 from txfm.errors import InputError
 from txfm.evaluation.scores import Score, score_frame, write_scores
 from txfm.report import build_page, charts, cli, embedding_maps
+from txfm.report.benchmark_sections import beside_published
 from txfm.report.corpus_figures import kept_share, samples_of
 from txfm.report.embedding_maps import drawn_samples
 from txfm.report.page import Section, render
@@ -391,7 +392,7 @@ def test_scores_that_are_missing_are_named_with_the_command_that_makes_them(page
 
 def test_a_grid_has_both_p_values_the_interval_and_the_costs(page):
     text = text_of(page)
-    row = "depth: 2 genes: atlas union 0.2500 0.0100 3 -0.0500 0.0080 -0.0720 to -0.0280 0.006 0.012*"
+    row = "depth: 2 genes: atlas union -0.0500 -0.0720 to -0.0280 0.006 0.012* 0.0080 0.2500 0.0100 3"
     assert row in text
     assert "depth: 2 132 40 4,321 200 1,234 0.25" in text
     assert "depth: 2 saw 100 samples, the default 4,321: not equal compute" in text
@@ -410,16 +411,14 @@ def test_published_values_are_apart_from_ours(page, results):
     assert round(averages["TxFM-B"].mean(), 2) == 39.11  # as the paper prints it
 
 
-def test_our_values_stand_beside_the_published_ones(tmp_path):
-    from txfm.report.benchmark_sections import _beside_published
-
+def test_our_values_stand_beside_the_published_ones():
     tasks = {"ilisi": 0.5, "lin": 0.2, "knn": 0.1, "pcst": 0.3, "bmdb": 0.4, "inv": 0.3}
     about = {"benchmark": "perturbation", "dataset": "screen", "embedder": "ours", "kind": "txfm", "primary": True}
     scores = [Score(task=task, metric=task, value=value, **about) for task, value in tasks.items()]
     record = {"settings": {"tasks": list(tasks), "fixed": "centering"}}
-    found = _beside_published(score_frame(scores), record)
+    found = beside_published(score_frame(scores), record)
     assert [(row["model"], row["data"], round(row["value"], 9)) for row in found] == [("ours", "screen", 30.0)]
-    assert _beside_published(score_frame(scores[:5]), {"settings": {"tasks": list(tasks)[:5]}}) == []
+    assert beside_published(score_frame(scores[:5]), {"settings": {"tasks": list(tasks)[:5]}}) == []
 
 
 def test_without_the_package_that_plots_the_page_has_tables_and_says_so(results, page, monkeypatch, tmp_path):
@@ -571,6 +570,7 @@ def test_keys_sort_numbers_as_numbers_and_keep_ties_in_order(tmp_path):
     assert seen == ["cedab none ascending", "adceb none descending", "abcde ascending none"]
 
 
+NARROW = 420
 # Of every plot: what it says of itself, the number of its marks, and whether its still picture is out of the way
 DRAWN = """Array.from(document.querySelectorAll(".plot"), (plot) => ({
   label: plot.getAttribute("aria-label").length,
@@ -594,11 +594,14 @@ def test_a_browser_draws_every_plot_asks_for_nothing_and_does_not_complain(page,
         browser.wait_for("document.documentElement.dataset.plots === 'dark'")
         dark = browser.evaluate(DRAWN)
         sorts = browser.evaluate(SORT_ALL)
+        browser.resize(NARROW)
+        width = browser.evaluate("document.documentElement.scrollWidth")
         assert browser.complaints() == []
         assert browser.requested() == [(results / "report.html").as_uri()]
     assert len(light) == len(PLOTS)
     assert all(plot["label"] > 40 and plot["marks"] > 1 and plot["still"] == "none" for plot in (*light, *dark))
     assert all(one["text"] != other["text"] for one, other in zip(light, dark, strict=True))
+    assert width == NARROW  # wide tables and plots scroll by themselves
     assert set(sorts) == {"ascending"}
     assert len(sorts) == len(re.findall('<th scope="col"', page))
 

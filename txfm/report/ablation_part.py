@@ -14,8 +14,10 @@ from txfm.report.drawing import Picture
 from txfm.report.page import Section
 from txfm.report.palette import Look
 from txfm.report.results import Build
+from txfm.report.score_records import metric_title
 from txfm.report.tables import Cell, Column, Record, Table, number
 
+MOST_ROWS_OPEN = 40
 SIGNIFICANT, NOT_SIGNIFICANT, UNTESTED = "significant", "not significant", "not tested"
 LOOKS = {
     SIGNIFICANT: Look(colour="#D55E00", marker="D", dash="-", hatch=""),
@@ -38,7 +40,7 @@ def grid_part(build: Build, path: Path, grid: Mapping[str, Any], figures: Path) 
         warnings=list(grid.get("warnings", [])),
         pictures=_differences(name, grid, figures),
         tables=[_rows_table(name, path.stem, grid), *([_cells_table(name, grid)] if grid.get("cells") else [])],
-        points=list(grid.get("method", [])),
+        points=[sentence.replace("`", "") for sentence in grid.get("method", [])],
     )
 
 
@@ -59,7 +61,7 @@ def _outcome(record: Record) -> str:
 def _differences(name: str, grid: Mapping[str, Any], figures: Path) -> list[Picture]:
     rows = [
         {
-            "metric": f"{row['benchmark']}: {row.get('task') or row['metric']}".replace("_", " "),
+            "metric": f"{row['benchmark'].replace('_', ' ')}: {metric_title(row.get('task') or row['metric'], '')}",
             "panel": f"{row['dataset']}, {_metric(row)}".replace("_", " "),
             "line": _cell(row),
             "series": _outcome(row),
@@ -117,16 +119,17 @@ def _rows_table(name: str, title: str, grid: Mapping[str, Any]) -> Table:
             Column(title="cell", text=_cell),
             Column(title="data", text=data),
             Column(title="metric", text=_metric),
-            number("mean", "mean", ".4f"),
-            number("sd", "sd", ".4f"),
-            number("seeds", "n_seeds"),
             number("difference", "difference", "+.4f"),
-            number("sd of it", "difference_sd", ".4f"),
             Column(title="95 % interval", text=interval, is_number=True),
             number("p", "p", ".2g"),
             Column(title="adjusted p", text=adjusted, is_number=True),
+            number("sd of difference", "difference_sd", ".4f"),
+            number("mean", "mean", ".4f"),
+            number("sd", "sd", ".4f"),
+            number("seeds", "n_seeds"),
         ],
         records=grid["rows"],
+        folded=len(grid["rows"]) > MOST_ROWS_OPEN,
     )
 
 

@@ -21,7 +21,7 @@ from txfm.report.page import Section
 from txfm.report.palette import looks
 from txfm.report.published import AVERAGE, OURS, RECALL, published_part
 from txfm.report.results import Build
-from txfm.report.score_records import dropped_in_words, record_tables
+from txfm.report.score_records import dropped_in_words, metric_title, record_tables
 from txfm.report.tables import Cell, Column, Record, Table, mean_and_sd, words
 
 TITLES = {
@@ -40,6 +40,7 @@ COMMANDS = {
     "genes": "genes {model} --relations FOLDER --out {results}/evaluation/genes",
     "layers": "layers CELLS.h5ad {model} --label COLUMN --out {results}/evaluation/CELLS.layers",
 }
+NO_CHOICE = "no choice"  # of post-processing: the task has an alignment of its own
 KEYS = ["dataset", "task", "metric", "postprocessing", "embedder"]
 
 
@@ -52,7 +53,7 @@ def benchmarks_section(build: Build, figures: Path) -> Section:
         frame, record = read_scores(path.parent)
         found |= set(frame["benchmark"])
         parts.append(_scores_part(build, path, frame, record, figures))
-        ours += _beside_published(frame, record)
+        ours += beside_published(frame, record)
     grids = {path: json.loads(path.read_text()) for path in sorted((build.folder / "ablation").glob("*.json"))}
     grids = {path: grid for path, grid in grids.items() if grid.get("format") == ABLATION_FORMAT}
     parts += [grid_part(build, path, grid, figures) for path, grid in grids.items()]
@@ -117,23 +118,28 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.groupby(KEYS, sort=False)["value"].agg(mean="mean", sd="std", n="count").reset_index()
 
 
-def _panel_titles(summary: pd.DataFrame) -> pd.Series:
-    """Task and metric; the data set and the post-processing where there are several."""
-    titles = summary["task"] + ": " + summary["metric"]
-    if summary["dataset"].nunique() > 1:
-        titles = summary["dataset"] + ", " + titles
-    chosen = summary["postprocessing"] != ""
-    return titles.where(~chosen, titles + ", " + summary["postprocessing"])
+def _metric_titles(summary: pd.DataFrame) -> list[str]:
+    """Task and metric in words; the data set where there are several."""
+    several = summary["dataset"].nunique() > 1
+    return [
+        (f"{dataset}, " if several else "") + metric_title(task, metric)
+        for dataset, task, metric in zip(summary["dataset"], summary["task"], summary["metric"], strict=True)
+    ]
 
 
 def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path) -> list[Picture]:
-    drawn = with_whiskers(summary).assign(metric=summary["task"] + ": " + summary["metric"], line=summary["embedder"])
+    drawn = with_whiskers(summary).assign(line=summary["embedder"])
+    drawn["metric"] = list(map(metric_title, summary["task"], summary["metric"]))
     drawn["panel"] = drawn["dataset"] if drawn["dataset"].nunique() > 1 else ""
     processed = bool((drawn["postprocessing"] != "").any())
-    drawn["series"] = drawn["postprocessing"].where(drawn["postprocessing"] != "", "none to choose")
+    drawn["series"] = drawn["postprocessing"].where(drawn["postprocessing"] != "", NO_CHOICE)
     if not processed:
         drawn["series"] = drawn["embedder"]
-    told = zip(summary["embedder"], _panel_titles(summary), summary["mean"], summary["sd"], strict=True)
+    titles = [
+        f"{title}, {postprocessing}" if postprocessing else title
+        for title, postprocessing in zip(_metric_titles(summary), summary["postprocessing"], strict=True)
+    ]
+    told = zip(summary["embedder"], titles, summary["mean"], summary["sd"], strict=True)
     spec = dot_chart(
         drawn,
         looks(list(dict.fromkeys(drawn["series"]))),
@@ -150,7 +156,7 @@ def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path)
         figures,
         title="Mean and spread over seeds",
         alt=f"Dots with whiskers, mean and standard deviation over seeds. {title}. "
-        + " ".join(f"{embedder}, {panel}: {_mean_sd(mean, sd)}." for embedder, panel, mean, sd in told),
+        + " ".join(f"{embedder}, {metric}: {_mean_sd(mean, sd)}." for embedder, metric, mean, sd in told),
         caption="Mean and standard deviation over seeds of primary metrics, in each metric's own unit. Point at a dot "
         "for its exact value.",
     )
@@ -161,20 +167,35 @@ def _mean_sd(mean: float, sd: float) -> str:
 
 
 def _scores_table(name: str, summary: pd.DataFrame, title: str) -> Table:
-    titled = summary.assign(title=_panel_titles(summary))
-    cells = {(row["embedder"], row["title"]): _mean_sd(row["mean"], row["sd"]) for row in titled.to_dict("records")}
+    """A row an embedder and post-processing, a column a metric; the file has a row a number."""
+    titled = summary.assign(title=_metric_titles(summary))
+    cells = {
+        (row["embedder"], row["postprocessing"], row["title"]): _mean_sd(row["mean"], row["sd"])
+        for row in titled.to_dict("records")
+    }
 
     def column(metric: str) -> Column:
         def text(record: Record) -> Cell:
-            return cells.get((record["embedder"], metric), "not measured")
+            return cells.get((record["embedder"], record["postprocessing"], metric), "")
 
         return Column(title=metric, text=text, is_number=True)
 
+    chosen = Column(title="post-processing", text=lambda record: record["postprocessing"] or NO_CHOICE)
+    processed = (titled["postprocessing"] != "").any()
+    embedders = list(dict.fromkeys(titled["embedder"]))
+    lines = titled[["embedder", "postprocessing"]].drop_duplicates().to_dict("records")
     return Table(
         name=name,
         caption=f"{title}: mean ± sd over seeds",
-        columns=[words("embedder", "embedder"), *(column(metric) for metric in dict.fromkeys(titled["title"]))],
-        records=[{"embedder": embedder} for embedder in dict.fromkeys(titled["embedder"])],
+        columns=[
+            words("embedder", "embedder"),
+            *([chosen] if processed else []),
+            *(column(metric) for metric in dict.fromkeys(titled["title"])),
+        ],
+        records=sorted(
+            ({str(key): value for key, value in row.items()} for row in lines),
+            key=lambda row: embedders.index(row["embedder"]),
+        ),
         raw=summary,
     )
 
@@ -203,7 +224,7 @@ def _tasks_table(name: str, frame: pd.DataFrame, record: dict[str, Any]) -> Tabl
     )
 
 
-def _beside_published(frame: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
+def beside_published(frame: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
     """Averages of the perturbation benchmark over all six tasks, and recall of decoder weights, of these scores."""
     found: list[dict[str, Any]] = []
     of_screen = frame[frame["benchmark"] == "perturbation"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from txfm.report.dot_charts import LONGEST_LABEL
 from txfm.report.drawing import Picture, svg_address
 from txfm.report.palette import DARK, LIGHT, Theme
 from txfm.report.tables import write_frame
@@ -19,7 +20,6 @@ from txfm.report.tables import write_frame
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 PNG_SCALE = 2
 EXPOSED = "window.vegaEmbed = vegaEmbed;"  # all that the page's script calls
-LONGEST_LABEL_PIXELS = 260
 FONT = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 NOT_INSTALLED = (
     "Plots of trainings and benchmarks are left out: vl-convert-python is not installed (extra report). "
@@ -86,13 +86,16 @@ def page_config(theme: Theme) -> dict[str, Any]:
     return {
         "background": "transparent",
         "font": FONT,
+        "concat": {"spacing": 24},
+        "facet": {"spacing": 30},
         "axis": labels
         | {
             "domainColor": theme.line,
             "gridColor": theme.line,
             "tickColor": theme.line,
-            "labelLimit": LONGEST_LABEL_PIXELS,
+            "labelLimit": LONGEST_LABEL,
             "titleFontWeight": "normal",
+            "labelFlush": False,
         },
         "axisY": {"labelColor": theme.text},
         "header": {"labelColor": theme.muted, "titleColor": theme.text, "labelFontSize": 12, "labelLimit": 400},
@@ -100,7 +103,7 @@ def page_config(theme: Theme) -> dict[str, Any]:
             "labelColor": theme.text,
             "titleColor": theme.muted,
             "labelFontSize": 12,
-            "labelLimit": LONGEST_LABEL_PIXELS,
+            "labelLimit": LONGEST_LABEL,
             "titleFontWeight": "normal",
         },
         "rule": {"color": theme.muted},

@@ -10,8 +10,8 @@ from txfm.report.palette import Look
 # Pixels
 WIDTH = 900
 NARROWEST_PANEL = 150
-LINE_STEP, SERIES_STEP = 22, 13
-LETTER, LONGEST_LABEL = 7, 260
+LINE_STEP, SERIES_STEP = 22, 10
+LETTER, LONGEST_LABEL = 7, 310
 SHAPES = {"o": "circle", "^": "triangle-up", "s": "square", "D": "diamond"}
 
 
@@ -52,10 +52,10 @@ def dot_chart(
     views = []
     for metric, of_metric in panels.items():
         has_whiskers = frame.loc[frame["metric"] == metric, "low"].notna().any()
-        n_side = n_columns if side_by_side else min(3, len(of_metric))
+        n_side = n_columns if side_by_side else _side_by_side(len(of_metric))
         labels = label * n_columns
         unit = {
-            "width": max(NARROWEST_PANEL, (WIDTH - labels) // n_side - 20),
+            "width": max(NARROWEST_PANEL, (WIDTH - labels) // n_side - 30),
             "height": {"step": height, "for": "position"},
             "layer": [*([ground] if reference is not None else []), *([whiskers] if has_whiskers else []), dots],
         }
@@ -71,6 +71,11 @@ def dot_chart(
             }
         views.append(view)
     return {"concat": views, "columns": n_columns, "resolve": {"scale": {"x": "independent"}}}
+
+
+def _side_by_side(n_panels: int) -> int:
+    """Panels in a row: three, but no row of one below."""
+    return min(2 if n_panels == 4 else 3, n_panels)
 
 
 def _layers(
@@ -92,14 +97,14 @@ def _layers(
     }
     if dodged:
         shared["yOffset"] = {"field": "series", "type": "nominal", "sort": names, "scale": {"paddingInner": 0.2}}
-    x = {"type": "quantitative", "title": None, "scale": {"zero": False, "padding": 8}}
+    x = {"type": "quantitative", "title": None, "scale": {"zero": False, "padding": 8}, "axis": {"tickCount": 5}}
     whiskers = {
         "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.75},
         "encoding": shared | {"x": x | {"field": "low"}, "x2": {"field": "high"}},
     }
     by_shape = {"field": "series", "type": "nominal", "scale": shape, "legend": key}
     dots = {
-        "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+        "mark": {"type": "point", "filled": True, "size": 55 if dodged else 80, "opacity": 1},
         "encoding": shared | {"x": x | {"field": "mean"}, "shape": by_shape},
     }
     return dots, whiskers

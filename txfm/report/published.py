@@ -18,7 +18,9 @@ CITATION: Cell = Markup(
 )
 
 OURS, PUBLISHED = "this build", "published"
-COLOURS, MARKS = {OURS: "#0072B2", PUBLISHED: "#8A8F98"}, {OURS: "circle", PUBLISHED: "diamond"}
+COLOURS = {OURS: "#0072B2", PUBLISHED: "#8A8F98"}
+FILLS = {OURS: "#0072B2", PUBLISHED: "transparent"}
+SHAPES = {OURS: "circle", PUBLISHED: "diamond"}
 # What is compared; a chart a quantity
 AVERAGE, RECALL = "perturbation average", "decoder gene recall"
 QUANTITIES = {
@@ -130,12 +132,6 @@ def _anchor_chart(frame: pd.DataFrame) -> dict[str, Any]:
             "title": None,
             "axis": {"ticks": False, "labelLimit": label},
         },
-        "color": {
-            "field": "source",
-            "type": "nominal",
-            "scale": {"domain": sources, "range": [COLOURS[source] for source in sources]},
-            "legend": {"title": None, "orient": "bottom"},
-        },
         "tooltip": [
             {"field": "model", "title": "model"},
             {"field": "data", "title": "data"},
@@ -144,32 +140,23 @@ def _anchor_chart(frame: pd.DataFrame) -> dict[str, Any]:
             {"field": "highest", "title": "highest printed"},
         ],
     }
+    legend = {"title": None, "orient": "bottom"}
+
+    def look(values: dict[str, str]) -> dict[str, Any]:
+        scale = {"domain": sources, "range": [values[source] for source in sources]}
+        return {"field": "source", "type": "nominal", "scale": scale, "legend": legend}
+
     x = {"type": "quantitative", "title": None, "scale": {"zero": False, "padding": 8}}
-    shape = {"domain": sources, "range": [MARKS[source] for source in sources]}
-
-    def points(source: str, *, filled: bool) -> dict[str, Any]:
-        return {
-            "transform": [{"filter": {"field": "source", "equal": source}}],
-            "mark": {"type": "point", "filled": filled, "size": 90, "opacity": 1, "strokeWidth": 2},
-            "encoding": encoding
-            | {
-                "x": x | {"field": "value"},
-                "shape": {"field": "source", "type": "nominal", "scale": shape, "legend": encoding["color"]["legend"]},
-            },
-        }
-
     span = {
         "mark": {"type": "rule", "strokeWidth": 2},
         "encoding": encoding | {"x": x | {"field": "value"}, "x2": {"field": "highest"}},
     }
-    return {
-        "width": WIDTH - min(label, WIDTH // 2),
-        "height": {"step": LINE_STEP},
-        "layer": [
-            span,
-            *(points(source, filled=source == OURS) for source in sources),
-        ],
+    dots = {
+        "mark": {"type": "point", "size": 90, "opacity": 1, "strokeWidth": 2},
+        "encoding": encoding
+        | {"x": x | {"field": "value"}, "shape": look(SHAPES), "stroke": look(COLOURS), "fill": look(FILLS)},
     }
+    return {"width": WIDTH - min(label, WIDTH // 2), "height": {"step": LINE_STEP}, "layer": [span, dots]}
 
 
 def _beside(frame: pd.DataFrame) -> Table:

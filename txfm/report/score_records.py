@@ -3,10 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from txfm.evaluation.perturbation.settings import TASKS
 from txfm.report.tables import Table, words
 
 # Parts of the record that are shown as they are, in this order; `not_scored` and `warnings` have places of their own
 PARTS = ("settings", "inputs", "screen", "cells", "dropped", "small_gene_sets", "embedders", "software")
+
+
+def metric_title(task: str, metric: str) -> str:
+    """A task and its metric in words, each once."""
+    title, words_of_it = TASKS.get(task, task.replace("_", " ")), metric.replace("_", " ")
+    return title if metric in (task, "") else f"{title}: {words_of_it}"
 
 
 def record_tables(name: str, record: Mapping[str, Any]) -> list[Table]:

@@ -13,7 +13,7 @@ PANELS_PER_ROW = 3
 LOWEST_DEVIANCE = -0.5  # an untrained model may start at -40, and would flatten all that follows
 MEASURES = {"loss": "loss", "explained_deviance": "explained deviance", "cls_rank": "rank of the embedding"}
 DASHES = {"-": [1, 0], "--": [6, 4], ":": [2, 3], "-.": [6, 3, 2, 3]}
-LEGEND = {"title": None, "orient": "bottom", "columns": 3}
+LEGEND = {"title": None, "orient": "bottom", "columns": 3, "symbolOpacity": 1}
 COLUMNS = ["model", "kind", "step", "samples_seen", "measure", "value"]
 
 
