@@ -130,7 +130,7 @@ def markdown(table: dict[str, Any]) -> str:
             scores = " | ".join(_number(row[metric]) for metric in METRIC_TITLES)
             lines.append(
                 f"| {row['model']} | {embedder_title(row)} | {row['n_genes']:,} ({row['genes']}) "
-                f"| {row['median_counts']:,.0f} | {row['scaling']} | {scores} | {samples_seen(row)} |"
+                f"| {row['median_counts']:,.0f} | {row['scaling']} | {scores} | {samples_seen(row):,} |"
             )
         lines.append("")
     lines += ["## How to read it", "", *(f"- {sentence}" for sentence in method(settings)), ""]
@@ -138,10 +138,10 @@ def markdown(table: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def samples_seen(row: dict[str, Any]) -> str:
+def samples_seen(row: dict[str, Any]) -> int:
     """Training samples that the embedder saw, with repetition for one that is trained in epochs."""
     is_of_its_model = row["embedder"] not in ("pca", "untrained")
-    return f"{row['samples_seen'] if is_of_its_model else row['n_training_samples']:,}"
+    return row["samples_seen"] if is_of_its_model else row["n_training_samples"]
 
 
 def method(settings: dict[str, Any]) -> list[str]:
