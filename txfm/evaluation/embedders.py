@@ -14,7 +14,7 @@ from txfm.errors import InputError
 from txfm.evaluation.samples import LabelledSamples, finite
 from txfm.loading import find_artifact, model_of
 
-RANDOM_WIDTH = 32
+RANDOM_WIDTH, RANDOM_SEED = 32, 0
 RANDOM_LABEL = "random"
 
 
@@ -165,8 +165,9 @@ def embeddings_of(
     for key in obsm:
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
     if random:
-        values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
-        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity={"source": "normal numbers, seed 0"})
+        values = np.random.default_rng(RANDOM_SEED).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
+        identity = {"source": f"normal numbers, seed {RANDOM_SEED}"}
+        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity=identity)
 
 
 def embedding_of(samples: LabelledSamples, source: str | Path, model: Embedder, counts: str = "X") -> Embedding:

@@ -12,6 +12,7 @@ from txfm.baselines.pca import N_PASSES
 from txfm.evaluation.compare import SHUFFLE_SEED, THINNING_SEED, Row, thinned
 from txfm.evaluation.held_out import HeldOut
 from txfm.evaluation.probes import CLUSTER_SEEDS, CLUSTER_STARTS, N_DRAWS, N_FOLDS, PROBE_C, PROBE_SEEDS, SHOTS
+from txfm.evaluation.scores import software
 from txfm.files import temporary_beside
 
 FORMAT, FORMAT_VERSION = "txfm-evaluation", "0.1"
@@ -51,6 +52,7 @@ def as_mapping(study: HeldOut, rows: list[Row], counts_per_sample: int) -> dict[
             "pca": {"components": N_COMPONENTS, "passes": N_PASSES, "seed": 0},
             "shuffled_labels": {"seed": SHUFFLE_SEED},
         },
+        "software": software(),
         "rows": [
             {name: value for name, value in vars(row).items() if name != "scores"}
             | {metric: score.as_mapping() for metric, score in row.scores.items()}

@@ -36,6 +36,7 @@ def add_choices(group: "argparse._ArgumentGroup") -> None:
 def run(args: argparse.Namespace) -> None:
     """Score embedders on labels of cells."""
     from txfm.evaluation.cells.cells import read_cells
+    from txfm.evaluation.cells.constants import constants
     from txfm.evaluation.cells.page import markdown
     from txfm.evaluation.cells.run import run_benchmark
     from txfm.evaluation.cells.summary import summarise
@@ -76,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
         "dropped": cells.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
-        "software": software(*(("igraph",) if outcome.clusterings else ())),
+        "constants": constants(),
+        "software": software(),
     }
     page = markdown(summary, record)
     frames = {name: each for name, each in outcome.frames.items() if len(each)}

@@ -45,6 +45,11 @@ class Outcome:
     probes: list[dict[str, Any]] = field(default_factory=list)
     embedders: list[dict[str, Any]] = field(default_factory=list)
 
+    def warn(self, text: str) -> None:
+        """Add a warning, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
         """The details as tables."""
@@ -190,6 +195,7 @@ def _probes(
                 "head": head,
                 "seed": seed,
                 "learning_rate": probe.learning_rate,
+                "n_inputs": probe.n_inputs,
                 "n_train": len(split.train),
                 "n_validation": len(split.validation),
                 "n_test": len(split.test),
@@ -197,5 +203,10 @@ def _probes(
                 "by_batch": split.by_batch,
             }
         )
+        if probe.n_inputs < values.shape[1]:
+            outcome.warn(
+                f"The MLP of {embedder} saw principal components of its {values.shape[1]:,} dimensions, at most "
+                f"{settings.probe.mlp_components:,}"
+            )
         yield Measurement(metric="accuracy", value=probe.accuracy, seed=seed, hits=probe.n_hits, trials=probe.n_test)
         yield Measurement(metric="macro_f1", value=probe.macro_f1, seed=seed)

@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Score embedders on a screen."""
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
+    from txfm.evaluation.perturbation.constants import constants
     from txfm.evaluation.perturbation.page import markdown
     from txfm.evaluation.perturbation.run import run_benchmark
     from txfm.evaluation.perturbation.screen import read_screen
@@ -98,6 +99,7 @@ def run(args: argparse.Namespace) -> None:
         "dropped": screen.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
+        "constants": constants(),
         "software": software(),
     }
     page = markdown(frame, summary, record, settings)
