@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from txfm.booleans import strict_booleans
 from txfm.consistency.align import LEAST_VARIANCE
 from txfm.errors import InputError
 
@@ -181,7 +182,7 @@ def _apply(
 def _checked(
     embedding: np.ndarray, is_control: np.ndarray, batch: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    embedding, is_control = np.asarray(embedding), np.asarray(is_control, dtype=bool)
+    embedding, is_control = np.asarray(embedding), strict_booleans(is_control, "is_control")
     batch = None if batch is None else np.asarray(batch)
     if embedding.ndim != 2 or any(
         each.shape != embedding.shape[:1] for each in (is_control, batch) if each is not None

@@ -16,6 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 import zarr
 
+from txfm.booleans import strict_booleans
 from txfm.embedding.inputs.anndata_layout import open_anndata_layout, read_table
 from txfm.embedding.inputs.damage import damage_told
 from txfm.errors import InputError
@@ -92,7 +93,9 @@ class LabelledSamples:
         with _open(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
             samples = open_anndata_layout(group, str(self.path), Path(scratch), counts)
             var = samples.var
-            measured = var["measured"].to_numpy(dtype=bool) if "measured" in var else np.ones(len(var), dtype=bool)
+            measured = np.ones(len(var), dtype=bool)
+            if "measured" in var:
+                measured = strict_booleans(var["measured"], f"{self.path}, var['measured']")
             for block in samples.counts():
                 inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + block.shape[0])] - first
                 blocks.append(sp.csr_matrix(block[inside][:, np.flatnonzero(measured)], dtype=np.float32))
@@ -141,7 +144,9 @@ def read_samples(path: Path) -> LabelledSamples:
         obs = read_table(group["obs"])
         keys = tuple(group["obsm"]) if "obsm" in group else ()
         digest = group.attrs.get("digest") if path.is_dir() else None
-    simulated = bool(obs["simulated"].astype(bool).any()) if "simulated" in obs else False
+    simulated = (
+        bool(strict_booleans(obs["simulated"], f"{path}, obs['simulated']").any()) if "simulated" in obs else False
+    )
     identity: dict[str, Any] = {"path": path.name, "n_samples": len(obs), "simulated": simulated}
     if digest:
         identity["digest"] = str(digest)

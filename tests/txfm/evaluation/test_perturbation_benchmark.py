@@ -262,6 +262,18 @@ def test_controls_come_from_the_label_or_from_the_column(place):
         read_screen(samples, "guide", "lane", sorted(set(samples.labels("guide"))))
 
 
+@pytest.mark.parametrize("dtype", ["str", "float", "boolean"])
+def test_a_column_of_controls_is_read_as_it_is_meant_or_refused(place, dtype):
+    samples = read_samples(place / "screen.h5ad")
+    expected = samples.obs["is_control"].to_numpy(dtype=bool)
+    samples.obs["is_control"] = samples.obs["is_control"].astype(dtype)
+    np.testing.assert_array_equal(read_screen(samples, "guide", "lane").is_control, expected)
+    if dtype != "str":
+        samples.obs.loc[samples.obs["guide"] == "G1", "is_control"] = pd.NA if dtype == "boolean" else np.nan
+        with pytest.raises(InputError, match="12 of 368 values are missing"):
+            read_screen(samples, "guide", "lane")
+
+
 def test_expression_is_log1p_of_counts_per_ten_thousand_of_the_scored_cells(place):
     screen = screen_of(place / "screen.h5ad", max_cells=50)
     adata = ad.read_h5ad(place / "screen.h5ad")[screen.rows]

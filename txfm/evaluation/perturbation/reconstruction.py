@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import rankdata
 
+from txfm.booleans import strict_booleans
 from txfm.errors import InputError
 from txfm.evaluation.postprocessing import FewControlsWarning, rows_by_group
 
@@ -96,7 +97,7 @@ class StructureSums:
     @classmethod
     def of(cls, batch: np.ndarray, is_control: np.ndarray) -> "StructureSums":
         """Nothing added yet."""
-        is_control = np.asarray(is_control, dtype=bool)
+        is_control = strict_booleans(is_control, "is_control")
         batches = [rows for _, rows in rows_by_group(np.asarray(batch))]
         controls = [rows[is_control[rows]] for rows in batches]
         if without := sum(len(rows) == 0 for rows in controls):

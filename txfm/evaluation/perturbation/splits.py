@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from txfm.booleans import strict_booleans
 from txfm.errors import InputError
 
 SPLIT_SEED, TRAIN_SHARE = 42, 0.7  # Tx-Evaluation, data_split.py
@@ -61,7 +62,7 @@ def split_screen(
         Too few batches or perturbations: a part would be empty.
     """
     perturbation, batch = np.asarray(perturbation), np.asarray(batch)
-    is_treated = ~np.asarray(is_control, dtype=bool)
+    is_treated = ~strict_booleans(is_control, "is_control")
     batches = sorted(set(batch[is_treated])) if batches is None else list(batches)
     perturbations = sorted(set(perturbation[is_treated])) if perturbations is None else list(perturbations)
     # The generator that Tx-Evaluation uses, for the same splits
