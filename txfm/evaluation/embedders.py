@@ -11,6 +11,7 @@ from txfm.artifact.format import WEIGHTS
 from txfm.artifact.provenance import studies_seen
 from txfm.embedder import Embedder
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import refuse_constant
 from txfm.evaluation.samples import LabelledSamples, finite
 from txfm.loading import find_artifact, model_of
 
@@ -54,6 +55,18 @@ class Embedding:
             "model": self.model,
             "model_seed": self.model_seed,
         }
+
+    def of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors (n, d) of rows of the file.
+
+        Raises
+        ------
+        InputError
+            They say nothing: all are the same.
+        """
+        values = self.values[rows]
+        refuse_constant(values, self.label)
+        return values
 
     def description(self, seconds: float) -> dict[str, Any]:
         """Its row of the record's `embedders`; `seconds` that scoring it took."""

@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import refuse_constant
 from txfm.evaluation.seeded_igraph import load_igraph, seeded
 
 N_NEIGHBOURS = 15  # scanpy's default; a sample counts as its own first neighbour
@@ -64,7 +65,7 @@ def clustering_scores(
     Raises
     ------
     InputError
-        Fewer than two labels or three samples; the package igraph is not installed.
+        Fewer than two labels or three samples; all have the same vector; the package igraph is not installed.
     """
     if len(set(labels)) < 2 or len(labels) < 3:
         raise InputError(
@@ -74,6 +75,7 @@ def clustering_scores(
         )
     igraph = load_igraph("Clusters", "leave clusters out (--tasks)")
     embedding, labels = np.asarray(embedding), np.asarray(labels)
+    refuse_constant(embedding)
     order = by_value(embedding)  # Louvain depends on the order of the vertices, and the file's shall not matter
     embedding, labels = embedding[order], labels[order]
     edges = neighbour_graph(embedding, n_neighbours)

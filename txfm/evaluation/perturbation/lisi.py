@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import refuse_constant
 
 N_NEIGHBOURS, PERPLEXITY = 90, 30  # scib's; the cell itself is among the 90
 TXEVAL_PERPLEXITY = 83  # Tx-Evaluation: a third of k = 251, rounded down
@@ -90,7 +91,7 @@ def ilisi(
     Raises
     ------
     InputError
-        There are fewer than two batches, or three cells.
+        There are fewer than two batches, or three cells, or all cells have the same vector.
 
     Notes
     -----
@@ -102,6 +103,7 @@ def ilisi(
             expected="three cells in two batches, or more",
             found=f"{len(embedding):,} cells, {len(np.unique(batch)):,} batches",
         )
+    refuse_constant(np.asarray(embedding))
     return ilisi_of(neighbourhoods(embedding, n_neighbours, perplexity).lisi(batch), batch)
 
 
