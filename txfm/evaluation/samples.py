@@ -108,7 +108,8 @@ class LabelledSamples:
         Raises
         ------
         InputError
-            There is no such key (the message lists those that exist), or it holds no matrix of finite numbers.
+            There is no such key (the message lists those that exist), or it holds no matrix of numbers. Values that are
+            not finite in float32 are left as they are: rows with them may not be scored at all.
         """
         if key not in self.obsm_keys:
             raise InputError(
@@ -121,15 +122,15 @@ class LabelledSamples:
         with _open(self.path) as group:
             values = anndata.io.read_elem(group["obsm"][key])
         values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
-        where = f"{self.path}, obsm[{key!r}]"
         if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.shape[1]:
             raise InputError(
                 "This is no embedding",
-                where=where,
+                where=f"{self.path}, obsm[{key!r}]",
                 expected="a matrix of numbers, a row a sample",
                 found=f"{values.dtype} of shape {values.shape}",
             )
-        return finite(values.astype(np.float32), where)
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is told where it is scored
+            return values.astype(np.float32)
 
 
 def read_samples(path: Path) -> LabelledSamples:
@@ -154,24 +155,6 @@ def read_samples(path: Path) -> LabelledSamples:
         with path.open("rb") as handle:
             identity["sha256"] = hashlib.file_digest(handle, "sha256").hexdigest()
     return LabelledSamples(path=path, obs=obs, obsm_keys=keys, identity=identity)
-
-
-def finite(values: np.ndarray, where: str) -> np.ndarray:
-    """The same vectors (n_samples, d), if they are finite numbers.
-
-    Raises
-    ------
-    InputError
-        Some are not.
-    """
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        raise InputError(
-            "An embedding holds values that are not finite numbers",
-            where=where,
-            found=f"{len(bad):,} such rows of {len(values):,}, the first is row {bad[0]:,}",
-        )
-    return values
 
 
 @contextmanager
