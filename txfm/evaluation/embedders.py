@@ -11,7 +11,8 @@ from txfm.artifact.format import WEIGHTS
 from txfm.artifact.provenance import studies_seen
 from txfm.embedder import Embedder
 from txfm.errors import InputError
-from txfm.evaluation.samples import LabelledSamples, finite
+from txfm.evaluation.checked_arrays import refuse_constant, refuse_not_finite
+from txfm.evaluation.samples import LabelledSamples
 from txfm.loading import find_artifact, model_of
 
 RANDOM_WIDTH, RANDOM_SEED = 32, 0
@@ -29,6 +30,7 @@ class Embedding:
     kind : str
         txfm, pca, lognorm, hvg, scvi; obsm for the file's own; random for the floor.
     values : numpy.ndarray (n_samples, d), float32
+        Finite where `of_rows` gives them.
     variant, model, model_seed : str, str, int or None
         As in `txfm.evaluation.scores.Score`.
     identity : mapping
@@ -54,6 +56,19 @@ class Embedding:
             "model": self.model,
             "model_seed": self.model_seed,
         }
+
+    def of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors (n, d) of rows of the file.
+
+        Raises
+        ------
+        InputError
+            Some are not finite, or they say nothing: all are the same. Other rows are not looked at.
+        """
+        values = self.values[rows]
+        refuse_not_finite(values, "embedding")
+        refuse_constant(values, self.label)
+        return values
 
     def description(self, seconds: float) -> dict[str, Any]:
         """Its row of the record's `embedders`; `seconds` that scoring it took."""
@@ -182,7 +197,7 @@ def embedding_of(samples: LabelledSamples, source: str | Path, model: Embedder, 
     return Embedding(
         label=_label(source),
         kind=str(card["kind"]),
-        values=finite(model.embed(samples.path, counts=counts, verbose=False), str(source)),
+        values=model.embed(samples.path, counts=counts, verbose=False),
         variant=str(card["variant"]["name"]),
         model=_label(source),
         model_seed=int(card["seed"]),

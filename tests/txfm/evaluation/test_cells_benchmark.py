@@ -161,6 +161,42 @@ def test_a_small_file_is_drawn_whole_and_one_batch_is_said(file, tmp_path, capsy
     assert "random cells of every label" in capsys.readouterr().err
 
 
+def test_a_constant_embedding_is_not_scored_and_the_page_shows_the_number_of_clusters(tmp_path):
+    file = write_cells(tmp_path / "cells.h5ad")
+    cells = ad.read_h5ad(file)
+    cells.obsm["X_same"] = np.zeros((N_CELLS, 4), dtype=np.float32)
+    cells.write_h5ad(file)
+    options = ["--obsm", "X_type", "X_same", "--no-random", "--seeds", "0", "--tasks", "clusters", "silhouettes"]
+    assert score(file, tmp_path / "out", *options) == 0
+    frame, record = read_scores(tmp_path / "out")
+    assert set(frame["embedder"]) == {"X_type"}
+    (row,) = record["not_scored"]
+    assert (row["embedder"], row["task"]) == ("X_same", "all")
+    assert "constant" in row["reason"]
+    n_clusters = frame.loc[frame["metric"] == "n_clusters", "value"].item()
+    page = (tmp_path / "out" / "scores.md").read_text()
+    assert "| NMI | ARI | clusters |" in page
+    assert f"| {n_clusters:.1f} |" in page
+
+
+def test_an_embedder_with_a_nan_is_not_scored_and_the_others_are(tmp_path, capsys):
+    file = write_cells(tmp_path / "cells.h5ad")
+    cells = ad.read_h5ad(file)
+    for key, row in (("X_unlabelled", 2), ("X_scored", 60)):  # the first four cells have no label
+        cells.obsm[key] = cells.obsm["X_type"].copy()
+        cells.obsm[key][row, 0] = np.nan
+    cells.write_h5ad(file)
+    options = ["--no-random", "--seeds", "0", "--tasks", "silhouettes"]
+    assert score(file, tmp_path / "out", "--obsm", "X_scored", "X_unlabelled", *options) == 0
+    frame, record = read_scores(tmp_path / "out")
+    assert set(frame["embedder"]) == {"X_unlabelled"}
+    (row,) = record["not_scored"]
+    assert (row["embedder"], row["task"]) == ("X_scored", "all")
+    assert "1 such rows of 116" in row["reason"]
+    assert score(file, tmp_path / "none", "--obsm", "X_scored", *options) == 2
+    assert "Nothing could be scored" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "label", "message"),
     [

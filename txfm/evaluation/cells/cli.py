@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_embedders, add_samples
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.cells.settings import Settings
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     settings = settings_of(args, str(hardware.device))

@@ -91,18 +91,7 @@ def run_benchmark(
     splits = _splits(cells, settings, outcome)
     for embedding in embeddings:
         started = time.perf_counter()
-        values = embedding.values[cells.rows]
-        measures: dict[str, Iterator[Measurement]] = {
-            "clusters": _clusters(cells, values, settings, embedding.label, outcome),
-            "silhouettes": _silhouettes(cells, values, settings, embedding.label, outcome),
-            **{head: _probes(cells, values, head, splits, settings, embedding.label, outcome) for head in HEADS},
-        }
-        for task in settings.tasks:
-            try:
-                measured = list(measures[task])
-            except InputError as error:
-                outcome.not_scored.append({"embedder": embedding.label, "task": task, "reason": reason_of(error)})
-                continue
+        try:
             outcome.scores.extend(
                 Score(
                     benchmark=BENCHMARK,
@@ -112,12 +101,31 @@ def run_benchmark(
                     primary=each.metric in TASKS[task],
                     **vars(each),
                 )
-                for each in measured
+                for task, each in _measure(cells, embedding, splits, settings, outcome)
             )
+        except InputError as error:
+            outcome.not_scored.append({"embedder": embedding.label, "task": ALL, "reason": reason_of(error)})
         seconds = time.perf_counter() - started
         tell(f"{embedding.label}: {embedding.values.shape[1]:,} dimensions, scored in {seconds:.1f} s")
         outcome.embedders.append(embedding.description(seconds))
     return outcome
+
+
+def _measure(
+    cells: LabelledCells, embedding: Embedding, splits: dict[int, Split], settings: Settings, outcome: Outcome
+) -> Iterator[tuple[str, Measurement]]:
+    """Yield task and measurement; InputError where the embedding itself cannot be used."""
+    values = embedding.of_rows(cells.rows)
+    measures: dict[str, Iterator[Measurement]] = {
+        "clusters": _clusters(cells, values, settings, embedding.label, outcome),
+        "silhouettes": _silhouettes(cells, values, settings, embedding.label, outcome),
+        **{head: _probes(cells, values, head, splits, settings, embedding.label, outcome) for head in HEADS},
+    }
+    for task in settings.tasks:
+        try:
+            yield from [(task, each) for each in measures[task]]
+        except InputError as error:
+            outcome.not_scored.append({"embedder": embedding.label, "task": task, "reason": reason_of(error)})
 
 
 def _splits(cells: LabelledCells, settings: Settings, outcome: Outcome) -> dict[int, Split]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_outputs, add_relations
+from txfm.evaluation.destination import check_folder
 from txfm.evaluation.genes.settings import ModuleSettings, RecallSettings
 
 if TYPE_CHECKING:
@@ -62,14 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, write, and print the table."""
+    check_folder(args.out)
     _check(args)
     from threadpoolctl import threadpool_limits
 
-    from txfm.evaluation.genes.outputs import check_out, write_reason, write_results
+    from txfm.evaluation.genes.outputs import write_reason, write_results
     from txfm.evaluation.genes.run import evaluate_genes
     from txfm.evaluation.relation_files import lack_of_relations
 
-    check_out(args.out)
     benchmark = _benchmark(args)
     lack = lack_of_relations(benchmark.relations, benchmark.databases) if args.without_relations else None
     if lack is None:

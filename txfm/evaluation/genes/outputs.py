@@ -31,17 +31,6 @@ OTHER_FILES = (
 )
 
 
-def check_out(out: Path) -> None:
-    """Refuse an output that is no folder, before any work.
-
-    Raises
-    ------
-    InputError
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError("The output is not a folder", where=str(out), todo="choose another --out")
-
-
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
     """Write the folder; each file replaces an older one in one step, and scores.json comes last."""
     summary, comparisons = summarise(results.recall), compare(results.recall)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_relations, add_samples
 from txfm.evaluation.cells.cli import add_choices, settings_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.layers.run import Question
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     device = str(hardware.device)

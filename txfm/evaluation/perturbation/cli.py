@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     settings = _settings(args, str(hardware.device))

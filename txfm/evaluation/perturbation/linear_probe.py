@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cross_entropy
 
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels, checked_rows
 from txfm.evaluation.perturbation.accuracy import Accuracy, count_hits
 from txfm.evaluation.seeded_layers import linear_layer, shuffled_batches
 
@@ -56,7 +57,7 @@ def linear_probe(
     embedding : numpy.ndarray (n, d)
     labels : numpy.ndarray (n,)
     train, test : numpy.ndarray
-        Rows. Test cells whose class no training cell has are left out.
+        Positions of rows, or masks (n,). Test cells whose class no training cell has are left out.
     seed : int
         Of the first weights and of the order of the training cells, where they are more than a batch.
     settings : ProbeSettings
@@ -71,8 +72,9 @@ def linear_probe(
     Raises
     ------
     InputError
-        Fewer than two classes, or no test cell of a known class.
+        Fewer than two classes, no test cell of a known class, or what is given does not fit or is not finite.
     """
+    embedding, labels, train, test = checked_probe(embedding, labels, train, test)
     classes, targets = np.unique(labels[train], return_inverse=True)
     test, test_targets = rows_of_known(labels, test, classes)
     rows = embedding[train], embedding[test]
@@ -89,6 +91,16 @@ def linear_probe(
         hits = count_hits(scores, test_targets[start : start + 4096])
         top1, top5 = top1 + hits[0], top5 + hits[1]
     return Accuracy(top1_hits=top1, top5_hits=top5, n_cells=len(test), n_classes=len(classes))
+
+
+def checked_probe(
+    embedding: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a probe is given, as arrays; InputError where it does not fit."""
+    embedding = checked_embedding(embedding)
+    labels = checked_labels(labels, len(embedding), "labels")
+    train, test = (checked_rows(rows, len(embedding), what) for rows, what in ((train, "training"), (test, "test")))
+    return embedding, labels, train, test
 
 
 def rows_of_known(labels: np.ndarray, test: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
