@@ -236,6 +236,10 @@ def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path
     assert command(models, out, cells=CELLS[1:]) == 2
     assert "--cells is no grid" in refused(capsys)
     assert command(models, out, cells="x") == 2
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"alternative": "squared"}]) == 2
+    assert "have the same models" in refused(capsys)
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"model": "other"}]) == 2
+    assert "have one name" in refused(capsys)
     assert command(models, out.with_suffix(".csv")) == 2
     capsys.readouterr()
     assert command(models, out, scores_of(tmp_path / "scores", default)) == 2
