@@ -128,7 +128,7 @@ def test_equal_cells_have_uniform_p_values_and_a_difference_is_found() -> None:
 def test_counts_of_several_data_sets_are_pooled_as_well() -> None:
     grid = grid_of(1, 1)
     rows = [
-        {"run": run, "dataset": dataset, "value": hits / trials, "hits": hits, "trials": trials}
+        {"run": run, "task": "pcst", "dataset": dataset, "value": hits / trials, "hits": hits, "trials": trials}
         for run, dataset, hits, trials in [
             ("m.s0", "x", 10, 100),
             ("m.s0", "y", 10, 50),
@@ -141,6 +141,20 @@ def test_counts_of_several_data_sets_are_pooled_as_well() -> None:
     assert table.loc[("all", ""), "mean"] == pytest.approx(20 / 150)
     expected = chi2_contingency([[20, 130], [50, 100]], correction=False).pvalue
     assert table.loc[("all", "0"), "p"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("task", "test"), [("pcst", Z_TEST), ("lin", T_TEST), ("bmdb", T_TEST)])
+def test_only_perturbations_are_counted_as_independent(task: str, test: str) -> None:
+    """Two equal cells whose seeds differ by 1 %: 50,000 cells would make that a tiny p of the z-test."""
+    accuracies = {"m": (0.59, 0.60, 0.62), "m0": (0.60, 0.61, 0.62)}
+    rows = [
+        {"run": f"{name}.s{seed}", "task": task, "value": value, "hits": 50_000 * value, "trials": 50_000}
+        for name, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    (row,) = compare(grid_of(3, 1), frame(rows)).query("alternative == '0'").to_dict("records")
+    assert row["test"] == test
+    assert (row["p"] < 0.05) == (test == Z_TEST)
 
 
 # --- the command
@@ -176,7 +190,7 @@ def command(models: dict[str, Path], out: Path, *scores: Path, cells: object = C
 
 
 def scores_of(folder: Path, models: dict[str, Path]) -> Path:
-    about = {"benchmark": "perturbation", "dataset": "screen", "kind": "txfm", "task": "consistency", "primary": True}
+    about = {"benchmark": "perturbation", "dataset": "screen", "kind": "txfm", "task": "pcst", "primary": True}
     found = [
         Score(**about, embedder=name, metric="share", seed=seed, value=hits / 40, hits=hits, trials=40)  # type: ignore[arg-type]
         for name in models
@@ -228,7 +242,7 @@ def test_scores_with_and_without_counts_stand_in_one_table_and_a_benchmark_witho
     assert "genes has no scores: There are no relations" in capsys.readouterr().out
     table = json.loads(out.read_text())
     tests = {row["metric"]: row["test"] for row in table["rows"] if row["benchmark"] == "cell_types" and row["factor"]}
-    assert tests == {"accuracy": Z_TEST, "macro_f1": ""}  # the two seeds have no spread
+    assert tests == {"accuracy": "", "macro_f1": ""}  # no perturbations, and the two seeds have no spread
 
 
 def refused(capsys) -> str:  # type: ignore[no-untyped-def]
@@ -243,6 +257,10 @@ def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path
     assert command(models, out, cells=CELLS[1:]) == 2
     assert "--cells is no grid" in refused(capsys)
     assert command(models, out, cells="x") == 2
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"alternative": "squared"}]) == 2
+    assert "have the same models" in refused(capsys)
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"model": "other"}]) == 2
+    assert "have one name" in refused(capsys)
     assert command(models, out.with_suffix(".csv")) == 2
     capsys.readouterr()
     assert command(models, out, scores_of(tmp_path / "scores", default)) == 2

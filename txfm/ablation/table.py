@@ -16,8 +16,8 @@ from txfm.files import temporary_beside
 FORMAT, FORMAT_VERSION = "txfm-ablation", "0.1"
 METHOD = (
     "Mean and sd (n - 1) over training seeds; repetitions within an evaluation are averaged first.",
-    "Shares of counted things (perturbations, pairs): two-proportion z-test on hits and trials averaged over seeds, "
-    "data sets pooled in rows of dataset `all`. Other values: Welch's t-test between seeds; none with one seed a cell.",
+    "Share of consistent perturbations: two-proportion z-test on hits and trials averaged over seeds, data sets pooled "
+    "in rows of dataset `all`. Everything else: Welch's t-test between training seeds; none with one seed a cell.",
     "sd and 95% interval of a difference: of two means; binomial for shares, between seeds for other values.",
     f"p adjusted by Benjamini and Hochberg over all alternatives of a metric; * marks adjusted p <= {ALPHA:g}.",
     "Validation metrics are measured on held-out batches of the cell's own variant: variants are not compared by them.",
