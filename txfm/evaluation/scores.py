@@ -130,14 +130,14 @@ def reason_of(error: InputError) -> str:
 
 
 def refuse_empty(frame: pd.DataFrame, not_scored: Iterable[Mapping[str, str]], path: Path) -> None:
-    """Refuse to write a table without a number.
+    """Refuse to write a table without a number, or with none but those of the floor.
 
     Raises
     ------
     InputError
         Nothing was scored; the message has the reasons.
     """
-    if frame.empty:
+    if (frame["kind"] == "random").all():
         reasons = sorted({row["reason"] for row in not_scored})
         raise InputError("Nothing could be scored", where=str(path), found="; ".join(reasons))
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_embedders, add_samples
+from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, reading_of
 from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
         studies=args.study,
         device=settings.device,
         counts=args.counts,
+        reading=reading_of(args),
         random=not args.no_random,
     )
     dataset = args.name or args.file.stem
@@ -72,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "benchmark": "cell_types",
         "dataset": dataset,
-        "settings": asdict(settings) | {"label": args.label, "batch": args.batch, "counts": args.counts},
+        "settings": asdict(settings)
+        | {"label": args.label, "batch": args.batch, "counts": args.counts, **asdict(reading_of(args))},
         "inputs": {"cells": samples.identity},
         "cells": cells.description(),
         "embedders": outcome.embedders,

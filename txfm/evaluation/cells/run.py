@@ -15,11 +15,10 @@ from txfm.evaluation.cells.probes import HEADS, classify
 from txfm.evaluation.cells.settings import TASKS, Settings
 from txfm.evaluation.cells.silhouettes import silhouette_scores
 from txfm.evaluation.cells.splits import LEAST_BATCHES, Split, split_samples
-from txfm.evaluation.embedders import Embedding
+from txfm.evaluation.embedders import ALL, Embedding, Refused
 from txfm.evaluation.scores import Score, reason_of
 
 BENCHMARK = "cell_types"
-ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +68,7 @@ class Measurement:
 
 def run_benchmark(
     cells: LabelledCells,
-    embeddings: Iterable[Embedding],
+    embeddings: Iterable[Embedding | Refused],
     settings: Settings,
     dataset: str,
     tell: Callable[[str], None] = lambda line: None,
@@ -79,7 +78,7 @@ def run_benchmark(
     Parameters
     ----------
     cells : LabelledCells
-    embeddings : iterable of Embedding
+    embeddings : iterable of Embedding or Refused
         Of all samples of the cells' file; taken one at a time.
     settings : Settings
     dataset : str
@@ -90,6 +89,9 @@ def run_benchmark(
     outcome = Outcome()
     splits = _splits(cells, settings, outcome)
     for embedding in embeddings:
+        if isinstance(embedding, Refused):
+            outcome.not_scored.append(embedding.row("task"))
+            continue
         started = time.perf_counter()
         try:
             outcome.scores.extend(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_relations, add_samples
+from txfm.evaluation.arguments import add_computing, add_relations, add_samples, reading_of
 from txfm.evaluation.cells.cli import add_choices, settings_of
 from txfm.evaluation.destination import check_folder
 
@@ -50,7 +50,15 @@ def run(args: argparse.Namespace) -> None:
     device = str(hardware.device)
     samples = read_samples(args.file)
     question = _question(args, samples, device)
-    models = layer_embeddings(samples, args.models, args.layers, studies=args.study, device=device, counts=args.counts)
+    models = layer_embeddings(
+        samples,
+        args.models,
+        args.layers,
+        studies=args.study,
+        device=device,
+        counts=args.counts,
+        reading=reading_of(args),
+    )
     dataset = args.name or args.file.stem
     outcome = score_layers(question, models, dataset, lambda line: print(line, flush=True))
     frame = score_frame(outcome.scores)
@@ -62,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         "perturbation": args.perturbation,
         "control": args.control,
         "counts": args.counts,
+        **asdict(reading_of(args)),
         **({} if question.cells is None else {"cells": asdict(question.cell_settings)}),
         **({} if question.screen is None else {"screen": asdict(question.screen_settings)}),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples
+from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, reading_of
 from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
         studies=args.study,
         device=settings.device,
         counts=args.counts,
+        reading=reading_of(args),
         random=not args.no_random,
     )
     dataset = args.name or args.file.stem
@@ -87,8 +88,14 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "benchmark": "perturbation",
         "dataset": dataset,
-        "settings": asdict(settings)
-        | {"perturbation": args.perturbation, "batch": args.batch, "control": args.control, "counts": args.counts},
+        "settings": {
+            **asdict(settings),
+            "perturbation": args.perturbation,
+            "batch": args.batch,
+            "control": args.control,
+            "counts": args.counts,
+            **asdict(reading_of(args)),
+        },
         "inputs": {"screen": samples.identity, "relations": _identity_of(args.relations, relations)},
         "screen": {
             "n_cells": len(screen),
