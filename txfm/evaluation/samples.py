@@ -44,6 +44,11 @@ class LabelledSamples:
         return len(self.obs)
 
     @property
+    def by_name(self) -> np.ndarray:
+        """All rows (n_samples,), int64, in the order of the samples' names, in which draws do not depend on the file's."""
+        return np.argsort(self.obs.index.astype(str).to_numpy(dtype=str), kind="stable")
+
+    @property
     def studies(self) -> tuple[str, ...]:
         """Studies that obs names, for the check of leakage; none if it names none."""
         return tuple(sorted(set(self.labels("study")) - {""})) if "study" in self.obs else ()
