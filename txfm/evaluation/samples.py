@@ -45,7 +45,7 @@ class LabelledSamples:
 
     @property
     def by_name(self) -> np.ndarray:
-        """All rows (n_samples,), int64, in the order of the samples' names, in which draws do not depend on the file's."""
+        """Rows (n_samples,), int64, by the names of the samples: draws in this order do not depend on the file's."""
         return np.argsort(self.obs.index.astype(str).to_numpy(dtype=str), kind="stable")
 
     @property
