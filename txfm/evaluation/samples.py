@@ -45,6 +45,11 @@ class LabelledSamples:
         return len(self.obs)
 
     @property
+    def by_name(self) -> np.ndarray:
+        """Rows (n_samples,), int64, by the names of the samples: draws in this order do not depend on the file's."""
+        return np.argsort(self.obs.index.astype(str).to_numpy(dtype=str), kind="stable")
+
+    @property
     def studies(self) -> tuple[str, ...]:
         """Studies that obs names, for the check of leakage; none if it names none."""
         return tuple(sorted(set(self.labels("study")) - {""})) if "study" in self.obs else ()

@@ -89,7 +89,7 @@ rule benchmark_study:
         out=subpath(output.record, parent=True),
     shell:
         "python -m txfm evaluate {wildcards.benchmark} {params.store:q} {params.columns} --study {wildcards.study}"
-        " --models {params.folders:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        " --name {wildcards.study} --models {params.folders:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
 
 
 # Which layer of a model holds what: every layer as an embedding. Three seeds, and no MLP: a model has 15 layers and more.
@@ -120,7 +120,8 @@ rule benchmark_layers:
         out=subpath(output.record, parent=True),
     shell:
         "python -m txfm evaluate layers {params.store:q} {params.folders:q} {params.columns} --study {wildcards.study}"
-        " --tasks clusters silhouettes linear --seeds 0 1 2 --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        " --name {wildcards.study} --tasks clusters silhouettes linear --seeds 0 1 2"
+        " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
 
 
 # What the learned vectors of genes know of related genes; without databases of them, scores.json says so.

@@ -1,6 +1,7 @@
 """The perturbation benchmark: what is scored, chosen, averaged, refused, and reported with a reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 
 from txfm.__main__ import main
 from txfm.errors import InputError
-from txfm.evaluation.embedders import Embedding
+from txfm.evaluation.embedders import Embedding, embeddings_of
 from txfm.evaluation.perturbation import run as run_module
 from txfm.evaluation.perturbation.run import run_benchmark
 from txfm.evaluation.perturbation.screen import Screen, read_screen
@@ -250,6 +251,25 @@ def test_a_batch_without_controls_is_told_once(place):
 
 
 # --- the cells that are scored
+
+
+def test_the_order_of_rows_changes_no_draw(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("txfm.evaluation.perturbation.tasks.N_NULL_CELLS", 100)
+    adata = ad.read_h5ad(place / "screen.h5ad")
+    adata[np.random.default_rng(3).permutation(adata.n_obs)].copy().write_h5ad(tmp_path / "permuted.h5ad")
+    settings = replace(FAST, tasks=("ilisi", "knn", "pcst"), postprocessings=("centering",), max_ilisi_cells=150)
+    frames = []
+    for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad"):
+        screen = screen_of(path, max_cells=200)
+        embeddings = embeddings_of(screen.samples, [], ["X_log"])
+        outcome = run_benchmark(screen, embeddings, {}, settings, "screen")
+        frames.append(score_frame(outcome.scores))
+    assert {0, 1} <= set(frames[0]["seed"].dropna())
+    pd.testing.assert_frame_equal(*frames)
+    by_name = [
+        screen_of(path).expression.log_normalised for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad")
+    ]
+    assert (by_name[0] != by_name[1]).nnz == 0
 
 
 def test_cells_that_are_not_scored_are_counted_by_reason(place, tmp_path):

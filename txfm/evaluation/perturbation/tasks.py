@@ -144,7 +144,9 @@ def measure_consistency(benchmark: Benchmark, embedding: np.ndarray) -> tuple[li
     seeds: tuple[int | None, ...] = (None,) if len(screen) <= N_NULL_CELLS else benchmark.settings.seeds
     measurements, frames = [], []
     for seed in seeds:
-        frame = perturbation_consistency(embedding, benchmark.labels, screen.batch, CONTROL, seed=seed or 0)
+        frame = perturbation_consistency(
+            embedding, benchmark.labels, screen.batch, CONTROL, seed=seed or 0, n_null_cells=N_NULL_CELLS
+        )
         frame["perturbation"] = frame["perturbation"].str[2:]
         scored = frame["statistic"].notna()
         for reading in ("pooled", "per_perturbation"):
