@@ -81,12 +81,12 @@ def run(args: argparse.Namespace) -> None:
         "software": software(*(("igraph",) if outcome.clusterings else ())),
     }
     page = markdown(summary, record)
-    frames = {name: each for name, each in outcome.frames.items() if len(each)}
-    write_scores(args.out, frame, record, page, {"summary": summary, **frames})
+    details = {f"{name}.parquet": each for name, each in outcome.frames.items() if len(each)}
+    frames = {"summary.parquet": summary, **details}
+    write_scores(args.out, frame, record, page, frames)
     print(page.split("## How to read it")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
-    tables = ", ".join(f"{name}.parquet" for name in ("summary", *frames))
-    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {tables}")
+    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {', '.join(frames)}")
 
 
 def settings_of(args: argparse.Namespace, device: str) -> "Settings":

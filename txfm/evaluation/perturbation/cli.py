@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> None:
         "software": software(),
     }
     page = markdown(frame, summary, record, settings)
-    write_scores(args.out, frame, record, page, {"summary": summary, "consistency": outcome.consistency_frame})
+    frames = {"summary.parquet": summary, "consistency.parquet": outcome.consistency_frame}
+    write_scores(args.out, frame, record, page, frames)
     print(page.split("## All candidates")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
     print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, summary.parquet and consistency.parquet")
