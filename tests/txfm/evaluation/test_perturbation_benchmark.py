@@ -366,6 +366,7 @@ def test_the_average_is_that_of_table_2():
         (["--obsm", "X_log", "--tasks", "lin", "nki"], "--tasks cannot be used"),
         (["--obsm", "X_log", "--postprocessings", "none"], "--fixed cannot be used"),
         (["--obsm", "X_log", "--seeds", "1", "1"], "--seeds cannot be used"),
+        (["--obsm", "X_log", "--seeds", "-1"], "expected: numbers from 0"),
         (["--obsm", "X_log", "--max-cells", "1"], "--max-cells cannot be used"),
         ([], "There is nothing to compare"),
         (["--models", "nowhere"], "nowhere"),
