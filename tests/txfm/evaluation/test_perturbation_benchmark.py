@@ -111,7 +111,7 @@ def test_shares_have_their_hits_and_secondary_metrics_are_there(scored):
     frame, _ = read_scores(scored)
     shares = frame[frame["trials"].notna()]
     np.testing.assert_allclose(shares["value"], (shares["hits"] / shares["trials"]).astype(float), atol=1e-12)
-    assert set(frame.loc[frame["task"] == "pcst", "metric"]) == {"pooled", "per_perturbation", "efaar"}
+    assert set(frame.loc[frame["task"] == "pcst", "metric"]) == {"pooled", "per_perturbation"}
     assert {"ilisi_scib", "lisi_txeval", "ilisi_permuted_batches"} < set(frame["metric"])
     assert {"top1_without_controls", "recall_union", "genes_scored"} < set(frame["metric"])
     assert (frame.loc[frame["metric"] == "recall_shared", "trials"] == 30).all()
@@ -181,7 +181,7 @@ def test_a_screen_of_one_batch_is_scored_where_it_can_be(tmp_path, capsys):
     write_screen(tmp_path / "screen.h5ad", batches=1)
     assert main(command(tmp_path, tmp_path / "out", "--obsm", "X_log", "--seeds", "0")) == 0
     found = reasons(tmp_path / "out")
-    assert set(found) == {"ilisi", "lin", "knn", "inv", "bmdb"}
+    assert set(found) == {"ilisi", "lin", "knn", "inv", "bmdb", "efaar"}
     assert "one batch" in found["ilisi"]
     assert "1 batches" in found["lin"]
     assert "efaar-benchmarking" in found["bmdb"] or "No pair" in found["bmdb"]
@@ -208,6 +208,32 @@ def test_a_file_without_counts_has_everything_but_what_needs_them(place, tmp_pat
     options = ["--obsm", "X_log", "--relations", str(place / "relations"), "--seeds", "0"]
     assert main(command(tmp_path, tmp_path / "out", *options)) == 0
     assert set(reasons(tmp_path / "out")) == {"inv", "efaar"}
+
+
+@pytest.mark.parametrize("n_null", [19, 20])
+def test_efaars_consistency_needs_twenty_perturbations_of_unexpressed_genes(tmp_path, n_null):
+    code = np.arange(5 * (n_null + 3)) // 5  # five cells of two expressed genes, of unexpressed ones, and controls
+    genes = [f"G{i}" for i in range(n_null + 2)]
+    counts = np.zeros((len(code), len(genes)), dtype=np.float32)
+    counts[:, :2] = 9
+    obs = pd.DataFrame(
+        {"guide": np.array([*genes, "ctl"])[code], "lane": "L"}, index=[f"c{i}" for i in range(len(code))]
+    )
+    values = np.random.default_rng(0).standard_normal((len(code), 4)).astype(np.float32)
+    values[code < 2, 0] += 20
+    ad.AnnData(sp.csr_matrix(counts), obs, pd.DataFrame(index=genes), obsm={"X": values}).write_h5ad(
+        tmp_path / "s.h5ad"
+    )
+    embedding = Embedding(label="x", kind="obsm", values=values)
+    settings = Settings(seeds=(0,), tasks=("pcst",), postprocessings=("none",), fixed="none")
+    outcome = run_benchmark(screen_of(tmp_path / "s.h5ad"), [embedding], InputError("none"), settings, "s")
+    found = {score.metric: score for score in outcome.scores}
+    if n_null == 20:
+        assert (found["efaar"].hits, found["efaar"].trials) == (2, 2)
+        assert found["efaar_null_perturbations"].value == 20
+    else:
+        assert "efaar" not in found
+        assert "19 of 21 perturbations" in outcome.not_scored[0]["reason"]
 
 
 def test_an_embedding_too_wide_for_tvn_is_scored_without(place, monkeypatch):
@@ -386,6 +412,7 @@ def test_the_average_is_that_of_table_2():
         (["--obsm", "X_log", "--tasks", "lin", "nki"], "--tasks cannot be used"),
         (["--obsm", "X_log", "--postprocessings", "none"], "--fixed cannot be used"),
         (["--obsm", "X_log", "--seeds", "1", "1"], "--seeds cannot be used"),
+        (["--obsm", "X_log", "--seeds", "-1"], "expected: numbers from 0"),
         (["--obsm", "X_log", "--max-cells", "1"], "--max-cells cannot be used"),
         ([], "There is nothing to compare"),
         (["--models", "nowhere"], "nowhere"),
