@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import chi2_contingency, kstest, t, ttest_ind
 
 from txfm.__main__ import main
-from txfm.ablation.comparison import T_TEST, Z_TEST, adjust, compare, two_sided_p
+from txfm.ablation.comparison import T_TEST, Z_TEST, adjust, compare, spread_of_difference, two_sided_p
 from txfm.ablation.grid import Cell, Run, TrainedCell
 from txfm.evaluation.scores import Score, score_frame, write_scores
 
@@ -45,6 +45,27 @@ def test_shares_are_compared_by_the_two_proportion_z_test() -> None:
     # The square of z is the chi-square of the two by two table
     assert name == Z_TEST
     assert p == pytest.approx(chi2_contingency([[30, 90], [48, 62]], correction=False).pvalue, rel=1e-10)
+
+
+def test_the_interval_of_a_difference_excludes_zero_where_welchs_test_is_significant() -> None:
+    one, other = RNG.normal(size=4), RNG.normal(1, 2, size=3)
+    sd, low, high = spread_of_difference(values(*one), values(*other))
+    difference = one.mean() - other.mean()
+    assert sd == pytest.approx(np.sqrt(one.var(ddof=1) / 4 + other.var(ddof=1) / 3), rel=1e-12)
+    assert (low + high) / 2 == pytest.approx(difference)
+    # Moved by an end of the interval, the difference is just at the limit
+    assert two_sided_p(values(*(one - low)), values(*other))[1] == pytest.approx(0.05)
+    assert two_sided_p(values(*(one - high)), values(*other))[1] == pytest.approx(0.05)
+
+
+def test_the_interval_of_a_difference_of_shares_is_that_of_two_binomials() -> None:
+    sd, low, high = spread_of_difference(counts(30, 120), counts(48, 110, 3))
+    assert sd == pytest.approx(np.sqrt(0.25 * 0.75 / 120 + 48 / 110 * 62 / 110 / 110), rel=1e-12)
+    assert (low, high) == pytest.approx((30 / 120 - 48 / 110 - 1.959964 * sd, 30 / 120 - 48 / 110 + 1.959964 * sd))
+
+
+def test_one_seed_a_cell_has_no_interval() -> None:
+    assert np.isnan(spread_of_difference(values(0.5), values(0.7))).all()
 
 
 def test_the_same_perturbations_scored_with_more_seeds_are_no_more_perturbations() -> None:

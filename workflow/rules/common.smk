@@ -353,13 +353,13 @@ def benchmark_columns(wildcards):
     """Return the options of the benchmark that a study's label asks for."""
     if wildcards.benchmark == "perturbation":
         return relations_option()
-    return f"--label {PLAN.evaluation_labels[wildcards.study]}"
+    return f"--label {PLAN.evaluation_labels[wildcards.study]} --batch batch"
 
 
 def layer_columns(wildcards):
     """Return the columns that layers are scored by."""
     label = PLAN.evaluation_labels[wildcards.study]
-    return "--perturbation perturbation --batch batch" if label == "perturbation" else f"--label {label}"
+    return f"{'--perturbation' if label == 'perturbation' else '--label'} {label} --batch batch"
 
 
 def training(field):

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_embedders, add_samples
+from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, reading_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.cells.settings import Settings
@@ -36,6 +37,7 @@ def add_choices(group: "argparse._ArgumentGroup") -> None:
 def run(args: argparse.Namespace) -> None:
     """Score embedders on labels of cells."""
     from txfm.evaluation.cells.cells import read_cells
+    from txfm.evaluation.cells.constants import constants
     from txfm.evaluation.cells.page import markdown
     from txfm.evaluation.cells.run import run_benchmark
     from txfm.evaluation.cells.summary import summarise
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     settings = settings_of(args, str(hardware.device))
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
         studies=args.study,
         device=settings.device,
         counts=args.counts,
+        reading=reading_of(args),
         random=not args.no_random,
     )
     dataset = args.name or args.file.stem
@@ -69,14 +73,16 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "benchmark": "cell_types",
         "dataset": dataset,
-        "settings": asdict(settings) | {"label": args.label, "batch": args.batch, "counts": args.counts},
+        "settings": asdict(settings)
+        | {"label": args.label, "batch": args.batch, "counts": args.counts, **asdict(reading_of(args))},
         "inputs": {"cells": samples.identity},
         "cells": cells.description(),
         "embedders": outcome.embedders,
         "dropped": cells.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
-        "software": software(*(("igraph",) if outcome.clusterings else ())),
+        "constants": constants(),
+        "software": software(),
     }
     page = markdown(summary, record)
     frames = {name: each for name, each in outcome.frames.items() if len(each)}
