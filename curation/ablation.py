@@ -58,6 +58,16 @@ class Ablation:
         """(variant, model, seed) triples to train, each once."""
         return tuple(dict.fromkeys((cell.variant, cell.model, seed) for cell in self.cells for seed in self.seeds))
 
+    @property
+    def lack_of_seeds(self) -> str:
+        """Why most differences will have no p-value; "" where they can have one."""
+        if len(self.seeds) > 1:
+            return ""
+        return (
+            f"grid {self.name} has one training seed: only the share of consistent perturbations gets a p-value. "
+            f"Two or more in ablations.{self.name}.seeds give every score one"
+        )
+
     def as_list(self) -> list[dict[str, str]]:
         """For `txfm ablation --cells`."""
         return [vars(cell) for cell in self.cells]

@@ -109,9 +109,18 @@ def test_an_alternative_that_spells_out_the_presets_value_is_refused_before_any_
     assert "ablations.mine" in output
 
 
+def test_a_grid_of_one_seed_is_told_once_before_any_training(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    grid = {"variant": "mini_all", "model": "nano_grid", "seeds": [4], "factors": {"loss": {"mse": {"loss": "mse"}}}}
+    config = _config(tmp_path / "grid.yaml", ablations={"mine": grid}, select={"ablation": "mine"})
+    code, output = workflow(MINI, config).run("-n", "ablation")
+    assert code == 0, output
+    assert output.count("grid mine has one training seed") == 1, output
+    assert "training seed" not in workflow(MINI).run("-n", "ablation")[1]
+
+
 def test_table_5_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
     jobs = workflow().plan("ablation")
-    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24, 3, 1)
+    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24 * 3, 3, 1)
     assert (jobs["benchmark_grid"], jobs["benchmark_grid_genes"]) == (3, 1)
 
 

@@ -129,6 +129,20 @@ def test_other_grids_are_one_name_away() -> None:
     assert len(shipped(ablation="k562_ladder").grid().cells) == 1 + 3
 
 
+@pytest.mark.parametrize("name", ["table_5", "leave_one_study_out", "k562_ladder"])
+def test_ready_made_grids_have_seeds_to_test_differences_between(name: str) -> None:
+    grid = shipped(ablation=name).grid()
+    assert grid.seeds == (0, 1, 2)
+    assert grid.lack_of_seeds == ""
+    assert len(grid.runs) == 3 * len(grid.cells)
+
+
+def test_a_grid_that_names_no_seeds_has_three() -> None:
+    config = read_config([ROOT / "config.yaml"])
+    config["ablations"]["k562_ladder"].pop("seeds")
+    assert complete(config)["ablations"]["k562_ladder"]["seeds"] == [0, 1, 2]
+
+
 def test_the_grid_changes_nothing_of_what_other_targets_build() -> None:
     with_grid, without = shipped("config/mini.yaml"), shipped("config/mini.yaml", ablation=None)
     assert with_grid.ablation is not None

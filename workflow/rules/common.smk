@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -299,12 +300,22 @@ def evaluated():
     return [*trained_models(), *fitted_baselines()]
 
 
+@cache
+def warn_once(text):
+    """Say something before the first job, however many rules ask for what it is about."""
+    if workflow.is_main_process:
+        logger.warning(text)
+
+
 def grid(wildcards):
     """Return the folders of the grid's models; the config is asked for a grid only where a target needs one."""
     try:
-        return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in PLAN.grid().runs]
+        ablation = PLAN.grid()
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    if ablation.lack_of_seeds:
+        warn_once(ablation.lack_of_seeds)
+    return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in ablation.runs]
 
 
 def grid_files(wildcards):

@@ -140,6 +140,7 @@ def test_tables_for_people_and_frames_for_programs_lie_beside_the_scores(scored)
         "consistency.parquet",
     }
     page = (scored / "scores.md").read_text()
+    assert "All of them split the cells alike" in page
     for words in ("## Best post-processing", "## Fixed post-processing: centering", "## All candidates", "X_log"):
         assert words in page
     consistency = pd.read_parquet(scored / "consistency.parquet")
@@ -168,6 +169,7 @@ def test_the_network_and_other_splits_are_scored_when_asked_for(place, tmp_path)
         assert values.index.tolist() == [0, 3]
         assert values[0] != values[3]
     assert not frame.loc[frame["metric"].str.endswith("_network"), "primary"].any()
+    assert "Each has a split of its own" in (tmp_path / "out" / "scores.md").read_text()
 
 
 # --- what cannot be scored has a reason

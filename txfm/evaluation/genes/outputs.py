@@ -21,7 +21,7 @@ from txfm.evaluation.scores import DTYPES, reason_of, score_frame, software, wri
 
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
     """Write the folder; each file replaces an older one in one step, and scores.json comes last."""
-    summary, comparisons = summarise(results.recall), compare(results.recall)
+    summary, comparisons = summarise(results.recall), compare(results.pairs)
     frames = {
         "summary.tsv": summary,
         "comparisons.parquet": comparisons,
