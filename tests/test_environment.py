@@ -31,6 +31,7 @@ MODULES = {
     "scikit-learn": "sklearn",
     "scvi-tools": "scvi",
     "umap-learn": "umap",
+    "vl-convert-python": "vl_convert",
 }
 # Extras that are neither locked nor in the conda environment, with the reason.
 NOT_LOCKED = {

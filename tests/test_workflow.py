@@ -98,6 +98,17 @@ def test_a_grid_is_trained_by_its_own_target_alone_and_shares_what_others_train(
     assert "ablation_table" not in workflow(MINI).plan("all")
 
 
+def test_an_alternative_that_spells_out_the_presets_value_is_refused_before_any_training(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    grid = {"variant": "mini_all", "model": "nano_grid", "factors": {"loss": {"counts": {"loss": "poisson"}}}}
+    config = _config(tmp_path / "grid.yaml", ablations={"mine": grid}, select={"ablation": "mine"})
+    code, output = workflow(MINI, config).run("-n", "ablation")
+    assert code != 0
+    assert "loss: counts is the same as the default" in output, output
+    assert "ablations.mine" in output
+
+
 def test_table_5_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
     jobs = workflow().plan("ablation")
     assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24, 3, 1)

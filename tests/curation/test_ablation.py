@@ -14,6 +14,7 @@ from curation.variants import Variant
 ROOT = Path(__file__).parents[2]
 VARIANTS = {
     "all": Variant(name="all", studies={"blood": "cells", "screen": "plain", "tumour": "cells"}),
+    "all_again": Variant(name="all_again", studies={"blood": "cells", "screen": "plain", "tumour": "cells"}),
     "minus_screen": Variant(name="minus_screen", studies={"blood": "cells", "tumour": "cells"}),
     "screen_alone": Variant(name="screen_alone", studies={"screen": "plain"}),
 }
@@ -77,6 +78,19 @@ def test_a_budget_of_an_alternative_replaces_the_defaults() -> None:
             ["unknown variant 'minus_scren'", "ablations.grid.variants[0]", "minus_screen"],
         ),
         ({"variants": ["all"]}, ["the default is no alternative"]),
+        (
+            {"factors": {"mask": {"k_512": {"n_visible_genes": 512}}, "mask_k": {"512": {"mask_temperature": -1}}}},
+            ["mask: k_512 has this name already", "factors.mask_k.512", "small__mask_k_512"],
+        ),
+        (
+            {"factors": {"loss": {"mse": {"loss": "mse"}}, "error": {"squared": {"loss": "mse"}}}},
+            ["error: squared is the same as loss: mse", "small__error_squared"],
+        ),
+        ({"variants": ["all_again"]}, ["data: all_again is the same as the default", "'all_again'"]),
+        (
+            {"variants": ["minus_screen"], "leave_one_study_out": True},
+            ["without a study: screen is the same as data: minus_screen"],
+        ),
         ({"variant": "screen_alone", "leave_one_study_out": True}, ["has one study"]),
     ],
 )

@@ -64,7 +64,7 @@ def read_cells(text: str) -> tuple[Cell, ...]:
     Raises
     ------
     InputError
-        It is not a list of cells, or not one of them is the default.
+        It is not a list of cells, not one of them is the default, or two have one name or the same models.
     """
     expected = '[{"factor": "", "alternative": "", "variant": ..., "model": ...}, ...], the default with empty names'
     try:
@@ -75,6 +75,10 @@ def read_cells(text: str) -> tuple[Cell, ...]:
         raise InputError("--cells is no grid", expected=expected, found=f"{text[:80]} ({error!r})") from error
     if left or sum(cell.is_default for cell in cells) != 1:
         raise InputError("--cells is no grid", expected=expected, found=text[:200])
+    for what, key in (("one name", ("factor", "alternative")), ("the same models", ("variant", "model"))):
+        found = [tuple(getattr(cell, name) for name in key) for cell in cells]
+        if repeated := sorted({": ".join(each) for each in found if found.count(each) > 1}):
+            raise InputError(f"Two cells of --cells have {what}", expected="each once", found=", ".join(repeated))
     return cells
 
 

@@ -12,11 +12,12 @@ from txfm.artifact.provenance import studies_seen
 from txfm.embedder import Embedder
 from txfm.embedding.run import ReadingOptions
 from txfm.errors import InputError
-from txfm.evaluation.samples import LabelledSamples, finite
+from txfm.evaluation.checked_arrays import refuse_constant, refuse_not_finite
+from txfm.evaluation.samples import LabelledSamples
 from txfm.evaluation.scores import reason_of
 from txfm.loading import find_artifact, model_of
 
-RANDOM_WIDTH = 32
+RANDOM_WIDTH, RANDOM_SEED = 32, 0
 RANDOM_LABEL = "random"
 ALL = "all"  # of a record's `not_scored`: what is true of every embedder, task or post-processing
 AS_FOUND = ReadingOptions()
@@ -33,6 +34,7 @@ class Embedding:
     kind : str
         txfm, pca, lognorm, hvg, scvi; obsm for the file's own; random for the floor.
     values : numpy.ndarray (n_samples, d), float32
+        Finite where `of_rows` gives them.
     variant, model, model_seed : str, str, int or None
         As in `txfm.evaluation.scores.Score`.
     identity : mapping
@@ -58,6 +60,19 @@ class Embedding:
             "model": self.model,
             "model_seed": self.model_seed,
         }
+
+    def of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors (n, d) of rows of the file.
+
+        Raises
+        ------
+        InputError
+            Some are not finite, or they say nothing: all are the same. Other rows are not looked at.
+        """
+        values = self.values[rows]
+        refuse_not_finite(values, "embedding")
+        refuse_constant(values, self.label)
+        return values
 
     def description(self, seconds: float) -> dict[str, Any]:
         """Its row of the record's `embedders`; `seconds` that scoring it took."""
@@ -192,8 +207,9 @@ def embeddings_of(
     for key in obsm:
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
     if random:
-        values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
-        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity={"source": "normal numbers, seed 0"})
+        values = np.random.default_rng(RANDOM_SEED).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
+        identity = {"source": f"normal numbers, seed {RANDOM_SEED}"}
+        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity=identity)
 
 
 def embedding_of(
@@ -206,7 +222,7 @@ def embedding_of(
     """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at."""
     card = model.card
     try:
-        values = finite(model.embed(samples.path, counts=counts, verbose=False, **asdict(reading)), str(source))
+        values = model.embed(samples.path, counts=counts, verbose=False, **asdict(reading))
     except InputError as error:
         return Refused(label=_label(source), reason="; ".join(filter(None, [reason_of(error), error.todo])))
     return Embedding(

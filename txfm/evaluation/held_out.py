@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import zarr
 
 from txfm.artifact.provenance import studies_seen
+from txfm.booleans import strict_booleans
 from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.evaluation.probes import N_FOLDS
@@ -98,10 +99,10 @@ def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
         "study": str(adata.obs["study"].iloc[0]),
         "recipe": group.attrs.get("recipe", ""),
         "digest": group.attrs.get("digest", ""),
-        "simulated": bool(adata.obs["simulated"].any()),
+        "simulated": bool(strict_booleans(adata.obs["simulated"], f"{store}, obs['simulated']").any()),
         "label": label,
     }
-    samples = adata[rows, adata.var["measured"].to_numpy(dtype=bool)].copy()
+    samples = adata[rows, strict_booleans(adata.var["measured"], f"{store}, var['measured']")].copy()
     samples.X = sp.csr_matrix(samples.X)
     return HeldOut(
         adata=samples,

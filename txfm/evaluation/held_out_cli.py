@@ -5,6 +5,7 @@ from pathlib import Path
 
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing
+from txfm.evaluation.destination import check_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare models on a held-out study."""
-    if args.out.suffix != ".json":
-        raise InputError("The output is not a .json file", expected="table.json", found=str(args.out))
+    check_file(args.out, ".json")
     if args.thin_to < 1 or args.max_samples < 1:
         raise InputError("--thin-to and --max-samples start at 1", found=f"{args.thin_to}, {args.max_samples}")
     from txfm.evaluation.compare import compare

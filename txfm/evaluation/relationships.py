@@ -19,6 +19,7 @@ from txfm.evaluation.pair_cosines import cosines_of, draw_pairs, n_pairs, order_
 
 Pairs = pd.DataFrame | np.ndarray | Sequence[tuple[str, str]]
 UNION, MEAN = "union", "mean"
+THRESHOLDS = (0.05, 0.95)  # shares of the null below and above which a pair is recalled
 COLUMNS = "database recall hits pairs null_size given outside self_pairs repeats".split()
 
 
@@ -26,7 +27,7 @@ def relationship_recall(
     vectors: np.ndarray,
     names: Sequence[str] | np.ndarray,
     pairs: Mapping[str, Pairs],
-    thresholds: tuple[float, float] = (0.05, 0.95),
+    thresholds: tuple[float, float] = THRESHOLDS,
     *,
     n_null: int | None = None,
     seed: int = 0,

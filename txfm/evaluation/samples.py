@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from txfm.booleans import strict_booleans
 from txfm.embedding.inputs.anndata_layout import open_anndata_layout, read_table
 from txfm.errors import InputError
 from txfm.evaluation.sample_file import obsm_keys, open_file, require_column, require_key
@@ -80,7 +81,9 @@ class LabelledSamples:
         with open_file(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
             samples = open_anndata_layout(group, str(self.path), Path(scratch), counts)
             var = samples.var
-            measured = var["measured"].to_numpy(dtype=bool) if "measured" in var else np.ones(len(var), dtype=bool)
+            measured = np.ones(len(var), dtype=bool)
+            if "measured" in var:
+                measured = strict_booleans(var["measured"], f"{self.path}, var['measured']")
             for block in samples.counts():
                 inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + block.shape[0])] - first
                 blocks.append(sp.csr_matrix(block[inside][:, np.flatnonzero(measured)], dtype=np.float32))
@@ -93,22 +96,23 @@ class LabelledSamples:
         Raises
         ------
         InputError
-            There is no such key (the message lists those that exist), or it holds no matrix of finite numbers.
+            There is no such key (the message lists those that exist), or it holds no matrix of numbers. Values that are
+            not finite in float32 are left as they are: rows with them may not be scored at all.
         """
         require_key(key, self.obsm_keys, str(self.path))
         with open_file(self.path) as group:
             stored = group["obsm"][key]
             values = stored if isinstance(stored, np.ndarray) else anndata.io.read_elem(stored)
         values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
-        where = f"{self.path}, obsm[{key!r}]"
         if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.shape[1]:
             raise InputError(
                 "This is no embedding",
-                where=where,
+                where=f"{self.path}, obsm[{key!r}]",
                 expected="a matrix of numbers, a row a sample",
                 found=f"{values.dtype} of shape {values.shape}",
             )
-        return finite(values.astype(np.float32), where)
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is told where it is scored
+            return values.astype(np.float32)
 
 
 def read_samples(path: Path) -> LabelledSamples:
@@ -123,7 +127,9 @@ def read_samples(path: Path) -> LabelledSamples:
         obs = read_table(group["obs"])
         keys = obsm_keys(group)
         digest = group.attrs.get("digest") if path.is_dir() else None
-    simulated = bool(obs["simulated"].astype(bool).any()) if "simulated" in obs else False
+    simulated = (
+        bool(strict_booleans(obs["simulated"], f"{path}, obs['simulated']").any()) if "simulated" in obs else False
+    )
     identity: dict[str, Any] = {"path": path.name, "n_samples": len(obs), "simulated": simulated}
     if digest:
         identity["digest"] = str(digest)
@@ -131,21 +137,3 @@ def read_samples(path: Path) -> LabelledSamples:
         with path.open("rb") as handle:
             identity["sha256"] = hashlib.file_digest(handle, "sha256").hexdigest()
     return LabelledSamples(path=path, obs=obs, obsm_keys=keys, identity=identity)
-
-
-def finite(values: np.ndarray, where: str) -> np.ndarray:
-    """The same vectors (n_samples, d), if they are finite numbers.
-
-    Raises
-    ------
-    InputError
-        Some are not.
-    """
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        raise InputError(
-            "An embedding holds values that are not finite numbers",
-            where=where,
-            found=f"{len(bad):,} such rows of {len(values):,}, the first is row {bad[0]:,}",
-        )
-    return values

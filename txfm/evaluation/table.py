@@ -13,6 +13,7 @@ from txfm.baselines.pca import N_PASSES
 from txfm.evaluation.compare import SHUFFLE_SEED, THINNING_SEED, Row, thinned
 from txfm.evaluation.held_out import HeldOut
 from txfm.evaluation.probes import CLUSTER_SEEDS, CLUSTER_STARTS, N_DRAWS, N_FOLDS, PROBE_C, PROBE_SEEDS, SHOTS
+from txfm.evaluation.scores import software
 from txfm.evaluation.telling import page_end
 from txfm.files import temporary_beside
 
@@ -55,6 +56,7 @@ def as_mapping(
             "pca": {"components": N_COMPONENTS, "passes": N_PASSES, "seed": 0},
             "shuffled_labels": {"seed": SHUFFLE_SEED},
         },
+        "software": software(),
         "rows": [
             {name: value for name, value in vars(row).items() if name != "scores"}
             | {metric: score.as_mapping() for metric, score in row.scores.items()}
@@ -135,7 +137,7 @@ def markdown(table: dict[str, Any]) -> str:
             scores = " | ".join(_number(row[metric]) for metric in METRIC_TITLES)
             lines.append(
                 f"| {row['model']} | {embedder_title(row)} | {row['n_genes']:,} ({row['genes']}) "
-                f"| {row['median_counts']:,.0f} | {row['scaling']} | {scores} | {samples_seen(row)} |"
+                f"| {row['median_counts']:,.0f} | {row['scaling']} | {scores} | {samples_seen(row):,} |"
             )
         lines.append("")
     not_scored = [(row["model"], row["reason"]) for row in table["not_scored"]]
@@ -144,10 +146,10 @@ def markdown(table: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def samples_seen(row: dict[str, Any]) -> str:
+def samples_seen(row: dict[str, Any]) -> int:
     """Training samples that the embedder saw, with repetition for one that is trained in epochs."""
     is_of_its_model = row["embedder"] not in ("pca", "untrained")
-    return f"{row['samples_seen'] if is_of_its_model else row['n_training_samples']:,}"
+    return row["samples_seen"] if is_of_its_model else row["n_training_samples"]
 
 
 def method(settings: dict[str, Any]) -> list[str]:

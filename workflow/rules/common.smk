@@ -10,6 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from curation.ablation import refuse_equal_cells
 from curation.acquire.source_files import host_load
 from curation.errors import InputError
 from curation.notice import notice
@@ -30,8 +31,9 @@ os.environ.update(
 # Every name of the config is looked up here: a wrong one ends the run before any file is written.
 try:
     PLAN = read_plan(config, ROOT)
-    for name, fields in PLAN.all_models.items():
-        config_from_mapping(fields)
+    complete_models = {name: config_from_mapping(fields) for name, fields in PLAN.all_models.items()}
+    if PLAN.ablation:
+        refuse_equal_cells(PLAN.ablation, complete_models)
 except (InputError, ModelError) as error:
     raise WorkflowError(str(error)) from None
 if PLAN.evaluation_files and workflow.is_main_process:

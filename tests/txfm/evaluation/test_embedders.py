@@ -109,12 +109,24 @@ def test_nothing_to_compare_and_two_of_one_name_are_refused(pca, tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [(np.full((N_CELLS, 2), np.nan), "not finite numbers"), (np.full((N_CELLS, 1, 2), 1.0), "no embedding")],
+    [(np.full((N_CELLS, 1, 2), 1.0), "no embedding"), (np.full((N_CELLS, 2), True), "no embedding")],
 )
 def test_a_key_that_holds_no_embedding_is_refused(tmp_path, values, message):
     samples = read_samples(write_cells(tmp_path / "cells.h5ad", X_bad=values))
     with pytest.raises(InputError, match=message):
         samples.obsm("X_bad")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])  # the last is beyond float32
+def test_only_the_rows_that_are_scored_have_to_be_finite(tmp_path, bad):
+    values = np.random.default_rng(0).standard_normal((N_CELLS, 2))
+    values[3, 1] = bad
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad", X_holed=values))
+    (embedding,) = embeddings_of(samples, [], ["X_holed"], random=False)
+    others = np.delete(np.arange(N_CELLS), 3)
+    np.testing.assert_array_equal(embedding.of_rows(others), values[others].astype(np.float32))
+    with pytest.raises(InputError, match=r"(?s)1 such rows of 12, the first is row 3.*do: leave these samples out"):
+        embedding.of_rows(np.arange(N_CELLS))
 
 
 def test_what_is_no_file_of_samples_is_refused(tmp_path):

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -470,6 +471,25 @@ def test_recall_along_a_training_is_measured_by_step(folder: Path, checkpoints: 
     assert first["epoch"].tolist() == [20 / 50, 100 / 50, 300 / 50]
     start, middle, end = first["value"]
     assert 0.05 < start < 0.15 < middle < 0.9 < end
+
+
+def test_the_finished_model_ends_the_curve_and_halves_of_models_are_no_part_of_it(
+    folder: Path, checkpoints: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoints / "step-000000002", tmp_path / "kept" / "step-000000002")
+    for half in (".model-000000020.99.tmp", "model-000000020"):
+        shutil.copytree(checkpoints / "end", tmp_path / "kept" / half)
+    (tmp_path / "kept" / "model-000000020" / "model.json").unlink()
+    evaluate(folder, folder / "txfm", "--out", tmp_path / "out", "--checkpoints", tmp_path / "kept")
+    states = pd.read_parquet(tmp_path / "out" / "checkpoints.parquet")
+    assert states.groupby("step", sort=False)["state"].unique().map(list).to_dict() == {
+        2: ["step-000000002"],
+        10: ["txfm"],
+    }
+    last = states[states["step"] == 10].reset_index(drop=True)
+    recall = pd.read_parquet(tmp_path / "out" / "scores.parquet")
+    assert last["samples_seen"].unique() == [100]
+    assert set(last["value"]) <= set(recall["value"])
 
 
 def test_checkpoints_of_another_training_and_damaged_ones_are_refused(

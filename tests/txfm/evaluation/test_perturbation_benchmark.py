@@ -16,7 +16,7 @@ from txfm.evaluation.perturbation import run as run_module
 from txfm.evaluation.perturbation.run import run_benchmark
 from txfm.evaluation.perturbation.screen import Screen, read_screen
 from txfm.evaluation.perturbation.settings import TASKS, Settings
-from txfm.evaluation.perturbation.summary import AVERAGE, COMMON, summarise, task_scores
+from txfm.evaluation.perturbation.summary import AVERAGE, SCORED, summarise, task_scores
 from txfm.evaluation.samples import read_samples
 from txfm.evaluation.scores import Score, read_scores, score_frame
 
@@ -189,7 +189,7 @@ def test_a_screen_of_one_batch_is_scored_where_it_can_be(tmp_path, capsys):
     assert sum(row["embedder"] == "all" for row in record["not_scored"]) >= 3
     summary = pd.read_parquet(tmp_path / "out" / "summary.parquet").set_index(["embedder", "task"])
     assert np.isnan(summary.loc[("X_log", AVERAGE), "best"])  # a missing task is no zero
-    assert summary.loc[("X_log", COMMON), "best"] == summary.loc[("X_log", "pcst"), "best"]
+    assert summary.loc[("X_log", SCORED), "best"] == summary.loc[("X_log", "pcst"), "best"]
     assert "not scored: all, lin" in capsys.readouterr().err
 
 
@@ -217,6 +217,20 @@ def test_an_embedding_too_wide_for_tvn_is_scored_without(place, monkeypatch):
     assert {score.postprocessing for score in outcome.scores} == {"none", "centering", "standardising"}
     assert [row["postprocessing"] for row in outcome.not_scored] == ["tvn"]
     assert "too wide" in outcome.not_scored[0]["reason"]
+
+
+def test_a_constant_embedding_is_not_scored_and_takes_nothing_from_the_others(place):
+    screen = screen_of(place / "screen.h5ad")
+    values = screen.samples.obsm("X_log")
+    noise = np.random.default_rng(0).normal(1, 1e-8, values.shape).astype(np.float32)  # no more than rounding
+    embeddings = [Embedding(label=f"{name}", kind="obsm", values=each) for name, each in (("a", values), ("b", noise))]
+    outcome = run_benchmark(screen, embeddings, InputError("none"), Settings(seeds=(0,), tasks=("ilisi", "pcst")), "s")
+    assert {score.embedder for score in outcome.scores} == {"a"}
+    (row,) = [row for row in outcome.not_scored if row["embedder"] == "b"]
+    assert (row["task"], row["postprocessing"]) == ("all", "all")
+    assert "constant" in row["reason"]
+    summary = summarise(score_frame(outcome.scores), "none", ("ilisi", "pcst")).set_index(["embedder", "task"])
+    assert np.isfinite(summary.loc[("a", AVERAGE), "best"])
 
 
 def test_a_batch_without_controls_is_told_once(place):
@@ -260,6 +274,18 @@ def test_controls_come_from_the_label_or_from_the_column(place):
         read_screen(samples, "guide", "lane")
     with pytest.raises(InputError, match="no controls"):
         read_screen(samples, "guide", "lane", sorted(set(samples.labels("guide"))))
+
+
+@pytest.mark.parametrize("dtype", ["str", "float", "boolean"])
+def test_a_column_of_controls_is_read_as_it_is_meant_or_refused(place, dtype):
+    samples = read_samples(place / "screen.h5ad")
+    expected = samples.obs["is_control"].to_numpy(dtype=bool)
+    samples.obs["is_control"] = samples.obs["is_control"].astype(dtype)
+    np.testing.assert_array_equal(read_screen(samples, "guide", "lane").is_control, expected)
+    if dtype != "str":
+        samples.obs.loc[samples.obs["guide"] == "G1", "is_control"] = pd.NA if dtype == "boolean" else np.nan
+        with pytest.raises(InputError, match="12 of 368 values are missing"):
+            read_screen(samples, "guide", "lane")
 
 
 def test_expression_is_log1p_of_counts_per_ten_thousand_of_the_scored_cells(place):
@@ -315,8 +341,8 @@ def test_seeds_are_averaged_then_metrics_and_the_best_candidate_is_chosen():
     assert summary.loc[("a", AVERAGE), "fixed"] == pytest.approx(22.5)
     assert summary.loc[("b", "pcst"), ["best", "fixed"]].isna().all()
     assert np.isnan(summary.loc[("b", AVERAGE), "best"])
-    assert summary.loc[("a", COMMON), "best"] == pytest.approx(50)
-    assert summary.loc[("b", COMMON), "best"] == pytest.approx(90)
+    assert summary.loc[("a", SCORED), "best"] == pytest.approx(40)  # what b lacks takes nothing from it
+    assert np.isnan(summary.loc[("b", SCORED), "best"])
 
 
 def test_the_average_is_that_of_table_2():

@@ -174,3 +174,9 @@ def test_tvn_refuses_controls_that_are_all_alike():
     is_control[:] = np.arange(len(values)) == 5
     with pytest.raises(InputError, match="two controls"):
         tvn(values, is_control, batch)
+
+
+def test_controls_in_words_are_no_controls_of_all_cells():
+    values, is_control, batch = screen()
+    expected = center_on_controls(values, is_control, batch)
+    assert_allclose(center_on_controls(values, is_control.astype(str), batch), expected)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, reading_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.cells.settings import Settings
@@ -36,6 +37,7 @@ def add_choices(group: "argparse._ArgumentGroup") -> None:
 def run(args: argparse.Namespace) -> None:
     """Score embedders on labels of cells."""
     from txfm.evaluation.cells.cells import read_cells
+    from txfm.evaluation.cells.constants import constants
     from txfm.evaluation.cells.page import markdown
     from txfm.evaluation.cells.run import run_benchmark
     from txfm.evaluation.cells.summary import summarise
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     settings = settings_of(args, str(hardware.device))
@@ -78,7 +81,8 @@ def run(args: argparse.Namespace) -> None:
         "dropped": cells.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
-        "software": software(*(("igraph",) if outcome.clusterings else ())),
+        "constants": constants(),
+        "software": software(),
     }
     page = markdown(summary, record)
     frames = {name: each for name, each in outcome.frames.items() if len(each)}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_outputs, add_relations
+from txfm.evaluation.destination import check_folder
 from txfm.evaluation.genes.settings import ModuleSettings, RecallSettings
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sweep", action="store_true", help="also with 8 to 1,024 components")
     parser.add_argument(
-        "--checkpoints", type=Path, metavar="FOLDER", help="also along the training of the one model: its step-<n>/"
+        "--checkpoints",
+        type=Path,
+        metavar="FOLDER",
+        help="also along the training of the one model: MODEL.kept, where train --keep-every-steps wrote it",
     )
     modules = parser.add_argument_group("modules of genes (needs igraph, extra `evaluate`)")
     modules.add_argument("--modules", action="store_true", help="find modules of genes, and test them for enrichment")
@@ -59,14 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, write, and print the table."""
+    check_folder(args.out)
     _check(args)
     from threadpoolctl import threadpool_limits
 
-    from txfm.evaluation.genes.outputs import check_out, write_reason, write_results
+    from txfm.evaluation.genes.outputs import write_reason, write_results
     from txfm.evaluation.genes.run import evaluate_genes
     from txfm.evaluation.relation_files import lack_of_relations
 
-    check_out(args.out)
     benchmark = _benchmark(args)
     lack = lack_of_relations(benchmark.relations, benchmark.databases) if args.without_relations else None
     if lack is None:

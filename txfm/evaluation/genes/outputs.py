@@ -9,7 +9,7 @@ import pandas as pd
 from txfm.artifact.sums import sums_of
 from txfm.embedding.outputs.destination import atomic
 from txfm.errors import InputError
-from txfm.evaluation.genes.enrichment import joined
+from txfm.evaluation.genes.enrichment import SIGNIFICANT, joined
 from txfm.evaluation.genes.page import markdown, without_relations
 from txfm.evaluation.genes.projection import COMPONENTS, OTHER_COMPONENTS
 from txfm.evaluation.genes.recall import METRICS, SHUFFLE_SEED
@@ -29,17 +29,6 @@ OTHER_FILES = (
     "modules.parquet",
     "module_enrichment.parquet",
 )
-
-
-def check_out(out: Path) -> None:
-    """Refuse an output that is no folder, before any work.
-
-    Raises
-    ------
-    InputError
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError("The output is not a folder", where=str(out), todo="choose another --out")
 
 
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
@@ -124,10 +113,11 @@ def record_of(benchmark: GeneBenchmark, relations: Iterable[Path], not_scored: l
             "components": {f"{kind} {table}": n for (kind, table), n in COMPONENTS.items()}
             | {"all others": OTHER_COMPONENTS},
             "shuffle_seed": SHUFFLE_SEED,
+            "enriched_p_adjusted_below": SIGNIFICANT,
             "metrics": dict(METRICS),
             "modules": None if modules is None else {**vars(modules), "seeds": list(modules.seeds)},
         },
         "inputs": {path.name: sums_of(path) for path in files},
         "not_scored": not_scored,
-        "software": software(*(["igraph"] if modules else [])),
+        "software": software(),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_relations, add_samples, reading_of
 from txfm.evaluation.cells.cli import add_choices, settings_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.layers.run import Question
@@ -33,14 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score the layers of networks."""
+    from txfm.evaluation.cells.constants import constants as cells_constants
     from txfm.evaluation.embedders import unchecked
     from txfm.evaluation.layers.page import markdown
     from txfm.evaluation.layers.run import layer_embeddings, score_layers
+    from txfm.evaluation.perturbation.constants import constants as screen_constants
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     device = str(hardware.device)
@@ -86,6 +90,10 @@ def run(args: argparse.Namespace) -> None:
         "dropped": dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
+        "constants": {
+            **({} if question.cells is None else {"cells": cells_constants()}),
+            **({} if question.screen is None else {"screen": screen_constants()}),
+        },
         "software": software(),
     }
     summary = outcome.summary(frame)

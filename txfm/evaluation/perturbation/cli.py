@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, reading_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Score embedders on a screen."""
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
+    from txfm.evaluation.perturbation.constants import constants
     from txfm.evaluation.perturbation.page import markdown
     from txfm.evaluation.perturbation.run import run_benchmark
     from txfm.evaluation.perturbation.screen import read_screen
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     settings = _settings(args, str(hardware.device))
@@ -105,6 +108,7 @@ def run(args: argparse.Namespace) -> None:
         "dropped": screen.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
+        "constants": constants(),
         "software": software(),
     }
     page = markdown(frame, summary, record, settings)

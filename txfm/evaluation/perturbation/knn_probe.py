@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from txfm.errors import InputError
 from txfm.evaluation.components import WIDEST_COVARIANCE, leading_components
 from txfm.evaluation.perturbation.accuracy import Accuracy, count_hits
-from txfm.evaluation.perturbation.linear_probe import rows_of_known
+from txfm.evaluation.perturbation.linear_probe import checked_probe, rows_of_known
 
 # Tx-Evaluation's configuration; distances and similarities become weights as in its code
 N_NEIGHBOURS, N_COMPONENTS = 251, 32
@@ -34,7 +34,7 @@ def knn_probe(
     embedding : numpy.ndarray (n, d)
     labels : numpy.ndarray (n,)
     train, test : numpy.ndarray
-        Rows. Test cells whose class no training cell has are left out.
+        Positions of rows, or masks (n,). Test cells whose class no training cell has are left out.
     n_neighbours : int
         At most half of the training cells, made odd.
     metric : {"euclidean", "cosine"}
@@ -51,10 +51,12 @@ def knn_probe(
     Raises
     ------
     InputError
-        Fewer than two classes, no test cell of a known class, or an unknown metric.
+        Fewer than two classes, no test cell of a known class, an unknown metric, or what is given does not fit or is
+        not finite.
     """
     if metric not in ("euclidean", "cosine"):
         raise InputError("There is no such metric", expected="euclidean or cosine", found=metric)
+    embedding, labels, train, test = checked_probe(embedding, labels, train, test)
     classes, targets = np.unique(labels[train], return_inverse=True)
     test, test_targets = rows_of_known(labels, test, classes)
     exact = np.float64 if embedding.shape[1] <= WIDEST_COVARIANCE else embedding.dtype

@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 
 from txfm.evaluation.perturbation.settings import TASKS, Settings
-from txfm.evaluation.perturbation.summary import AVERAGE, COMMON, task_scores
+from txfm.evaluation.perturbation.summary import AVERAGE, SCORED, task_scores
 from txfm.evaluation.telling import page_end
 
 TITLES = {**TASKS, "efaar": "consistency (EFAAR)"}
 METHOD = (
     "All scores x 100; mean over seeds, then over the metrics of a task; ± sd over seeds where something is drawn.",
+    "Average: of all tasks; of scored tasks: of those that some embedder has, for embedders that have them all.",
     "Best: the post-processing with the highest score of that embedder and task, as in the paper. It is chosen on the "
     "cells that it is reported on, and so is optimistic; the fixed one is not.",
     "iLISI: mixing of batches among 90 neighbours (perplexity 30), scaled to 0-1; mean of a batch, then over batches.",
@@ -49,7 +50,7 @@ def markdown(frame: pd.DataFrame, summary: pd.DataFrame, record: Mapping[str, An
 
 
 def _table(title: str, summary: pd.DataFrame, side: str, settings: Settings) -> list[str]:
-    names = {**{task: TASKS[task] for task in settings.tasks}, AVERAGE: "average", COMMON: "average (common tasks)"}
+    names = {**{task: TASKS[task] for task in settings.tasks}, AVERAGE: "average", SCORED: "average (scored tasks)"}
     lines = [f"## {title}", "", "| embedder | " + " | ".join(names.values()) + " |", "|---|" + "---:|" * len(names)]
     for embedder in dict.fromkeys(summary["embedder"]):
         of_embedder = summary[summary["embedder"] == embedder].set_index("task")

@@ -118,7 +118,6 @@ def _score(
 ) -> Iterator[tuple[str, str, Measurement]]:
     """Yield task, post-processing and measurement."""
     settings, screen = benchmark.settings, benchmark.screen
-    values = embedding.values[screen.rows]
 
     def attempt(task: str, postprocessing: str, measure: Callable[..., T], *arguments: object) -> T | None:
         """What was measured; None, and a reason, where it cannot be."""
@@ -129,6 +128,9 @@ def _score(
             outcome.not_scored.append(place | {"reason": reason_of(error)})
             return None
 
+    values = attempt(ALL, ALL, embedding.of_rows, screen.rows)
+    if values is None:
+        return
     if "pcst" in settings.tasks:
         consistency = attempt("pcst", "", measure_consistency, benchmark, values)
         if consistency is not None:

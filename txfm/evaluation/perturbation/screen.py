@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from txfm.booleans import strict_booleans
 from txfm.errors import InputError
 from txfm.evaluation.perturbation.splits import SPLIT_SEED, Split, split_screen
 from txfm.evaluation.samples import LabelledSamples
@@ -118,7 +119,8 @@ def read_screen(
     Raises
     ------
     InputError
-        There is no such column or label, no control, or nothing but controls.
+        There is no such column or label, is_control is not true or false in every row, there is no control, or nothing
+        but controls.
     """
     labels, batches = samples.labels(perturbation), samples.labels(batch)
     is_control = _controls(samples, labels, perturbation, controls)
@@ -168,4 +170,4 @@ def _controls(samples: LabelledSamples, labels: np.ndarray, column: str, control
             expected="the label of controls (--control), or a column is_control in obs",
             found="neither",
         )
-    return samples.obs["is_control"].astype(bool).to_numpy()
+    return strict_booleans(samples.obs["is_control"], f"{samples.path}, obs['is_control']")
