@@ -249,6 +249,22 @@ def refused(capsys) -> str:  # type: ignore[no-untyped-def]
     return capsys.readouterr().err
 
 
+def test_a_grid_of_which_nothing_was_measured_is_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    for folder in models.values():
+        card = json.loads((folder / "model.json").read_text())
+        (folder / "model.json").write_text(json.dumps(card | {"final_metrics": {}}))
+    out = tmp_path / "out" / "grid.json"
+    assert command(models, out) == 2
+    message = refused(capsys)
+    assert "Nothing was measured" in message
+    assert "--scores" in message
+    reason = [{"embedder": "all", "task": "all", "reason": "There are no relations"}]
+    write_scores(tmp_path / "genes", score_frame([]), {"not_scored": reason}, "")
+    assert command(models, out, tmp_path / "genes") == 2
+    assert "There are no relations" in refused(capsys)
+    assert not out.parent.exists()
+
+
 def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
     out = tmp_path / "out" / "grid.json"
     default = {name: path for name, path in models.items() if "mse" not in name}
