@@ -270,6 +270,12 @@ def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path
     default = {name: path for name, path in models.items() if "mse" not in name}
     assert command(default, out) == 2
     assert "all.nano__loss_mse" in refused(capsys)
+    assert command({name: path for name, path in models.items() if name != "all.nano__loss_mse.s1"}, out) == 2
+    message = refused(capsys)
+    assert "do not have the same seeds" in message
+    assert "all.nano__loss_mse: 0" in message
+    assert command(models | {"again": models["all.nano.s0"]}, out) == 2
+    assert "all.nano: 0, 0, 1" in refused(capsys)
     assert command(models, out, cells=CELLS[1:]) == 2
     assert "--cells is no grid" in refused(capsys)
     assert command(models, out, cells="x") == 2
