@@ -16,6 +16,7 @@ from curation.acquire.addresses import with_data_folder
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
+from curation.evaluation_files import EvaluationFile, read_evaluation_files
 from curation.phenoprints import Phenoprint, check_phenoprints_used, read_phenoprint_entries
 from curation.recipe import Recipe
 from curation.schema_check import nearest, require_known
@@ -49,6 +50,8 @@ class Plan:
         Study of the selected evaluation studies -> recipe.
     evaluation_labels : mapping of str to str
         Study -> store column that its evaluation predicts.
+    evaluation_files : mapping of str to EvaluationFile
+        The user's own files, all of which are scored on.
     baselines : tuple of str
         `select.baselines`: kinds that `txfm baseline` fits on each variant for the evaluations.
     selected_models : tuple of str
@@ -75,6 +78,7 @@ class Plan:
     seeds: tuple[int, ...]
     evaluation: Mapping[str, str]
     evaluation_labels: Mapping[str, str]
+    evaluation_files: Mapping[str, EvaluationFile]
     baselines: tuple[str, ...]
     selected_models: tuple[str, ...]
     phenoprints: Mapping[str, Phenoprint] = field(default_factory=dict)
@@ -367,6 +371,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         seeds=seeds,
         evaluation=selected,
         evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},
+        evaluation_files=read_evaluation_files(evaluation["files"], catalog.studies),
         baselines=tuple(select["baselines"]),
         selected_models=selected_models,
         phenoprints=check_phenoprints_used(entries, recipes, chosen, runs),

@@ -60,7 +60,7 @@ def markdown(table: dict[str, Any]) -> str:
         ]
         for row in table["rows"]:
             if (row["benchmark"], row["dataset"]) == (benchmark, dataset):
-                metric = ", ".join(filter(None, [row["metric"], row["postprocessing"]]))
+                metric = ", ".join(filter(None, [f"{row['task']}: {row['metric']}", row["postprocessing"]]))
                 star = "*" if row["significant"] else ""
                 lines.append(
                     f"| {metric} | {_title(row)} | {row['mean']:.4f} | {_number(row['sd'], '.4f')} | {row['n_seeds']} "

@@ -1,11 +1,14 @@
 """Arguments that several benchmarks have, each said once; nothing heavy is imported."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from txfm.embedding.run import ReadingOptions
+
+from txfm.errors import InputError
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -66,3 +69,19 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how it is computed")
     how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+
+
+def check_choice(option: str, given: Sequence[object], known: Sequence[str] | None = None) -> None:
+    """Refuse values that are unknown or named twice; without `known`, anything but numbers from 0.
+
+    Raises
+    ------
+    InputError
+    """
+    strange = [each for each in given if (each not in known if known else not isinstance(each, int) or each < 0)]
+    if strange or len(set(given)) < len(given):
+        raise InputError(
+            f"{option} cannot be used",
+            expected="each once, of " + ", ".join(known) if known else "numbers from 0, each once",
+            found=", ".join(map(str, given)),
+        )

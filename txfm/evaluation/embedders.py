@@ -207,7 +207,8 @@ def embeddings_of(
     for key in obsm:
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
     if random:
-        values = np.random.default_rng(RANDOM_SEED).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
+        values = np.empty((len(samples), RANDOM_WIDTH), dtype=np.float32)
+        values[samples.by_name] = np.random.default_rng(RANDOM_SEED).standard_normal(values.shape, dtype=np.float32)
         identity = {"source": f"normal numbers, seed {RANDOM_SEED}"}
         yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity=identity)
 

@@ -37,6 +37,16 @@ try:
         refuse_equal_cells(PLAN.ablation, complete_models)
 except (InputError, ModelError) as error:
     raise WorkflowError(str(error)) from None
+if PLAN.evaluation_files and workflow.is_main_process:
+    from txfm.evaluation.sample_file import check_names
+
+    made = {f"sources/{source}/{file}" for source, files in PLAN.sources.items() for file in files}
+    try:
+        for name, file in PLAN.evaluation_files.items():
+            if Path(file.path).exists() or file.path not in made:
+                check_names(Path(file.path), file.columns, file.obsm, f"config, key evaluation.files.{name}")
+    except ModelError as error:
+        raise WorkflowError(str(error)) from None
 if PLAN.obstacles() and workflow.is_main_process:
     logger.warning("This release cannot build all of it:\n  " + "\n  ".join(PLAN.obstacles()))
 BUILD = f"results/{PLAN.name}"
@@ -333,6 +343,11 @@ def benchmark_folders(parent):
     return [folder for name, folders in chosen.items() if name in PLAN.benchmarks for folder in folders]
 
 
+def file_folders():
+    """Return the folders of scores on the user's own files."""
+    return [f"{BUILD}/evaluation/{name}.{file.benchmark}" for name, file in PLAN.evaluation_files.items()]
+
+
 def scored(folders):
     """Return the file that is the last of each folder of scores."""
     return [f"{folder}/scores.json" for folder in folders]
@@ -351,9 +366,16 @@ def relations_option():
 
 def benchmark_columns(wildcards):
     """Return the options of the benchmark that a study's label asks for."""
+    named = f"--study {wildcards.study} --name {wildcards.study}"
     if wildcards.benchmark == "perturbation":
-        return relations_option()
-    return f"--label {PLAN.evaluation_labels[wildcards.study]} --batch batch"
+        return f"{named} {relations_option()}"
+    return f"{named} --label {PLAN.evaluation_labels[wildcards.study]} --batch batch"
+
+
+def file_options(wildcards):
+    """Return the options of the benchmark of a user's own file."""
+    options = f"--name {wildcards.file} {shlex.join(PLAN.evaluation_files[wildcards.file].options)}"
+    return f"{options} {relations_option()}" if wildcards.benchmark == "perturbation" else options
 
 
 def layer_columns(wildcards):
@@ -432,6 +454,7 @@ def products(kind):
         "benchmarks": scored(
             [
                 *benchmark_folders(f"{BUILD}/evaluation"),
+                *file_folders(),
                 *(
                     f"{BUILD}/evaluation/{study}.layers"
                     for study in PLAN.evaluation_labels

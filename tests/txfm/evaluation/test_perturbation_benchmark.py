@@ -1,6 +1,7 @@
 """The perturbation benchmark: what is scored, chosen, averaged, refused, and reported with a reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 
 from txfm.__main__ import main
 from txfm.errors import InputError
-from txfm.evaluation.embedders import Embedding
+from txfm.evaluation.embedders import Embedding, embeddings_of
 from txfm.evaluation.perturbation import run as run_module
 from txfm.evaluation.perturbation.run import run_benchmark
 from txfm.evaluation.perturbation.screen import Screen, read_screen
@@ -110,7 +111,7 @@ def test_shares_have_their_hits_and_secondary_metrics_are_there(scored):
     frame, _ = read_scores(scored)
     shares = frame[frame["trials"].notna()]
     np.testing.assert_allclose(shares["value"], (shares["hits"] / shares["trials"]).astype(float), atol=1e-12)
-    assert set(frame.loc[frame["task"] == "pcst", "metric"]) == {"pooled", "per_perturbation", "efaar"}
+    assert set(frame.loc[frame["task"] == "pcst", "metric"]) == {"pooled", "per_perturbation"}
     assert {"ilisi_scib", "lisi_txeval", "ilisi_permuted_batches"} < set(frame["metric"])
     assert {"top1_without_controls", "recall_union", "genes_scored"} < set(frame["metric"])
     assert (frame.loc[frame["metric"] == "recall_shared", "trials"] == 30).all()
@@ -182,7 +183,7 @@ def test_a_screen_of_one_batch_is_scored_where_it_can_be(tmp_path, capsys):
     write_screen(tmp_path / "screen.h5ad", batches=1)
     assert main(command(tmp_path, tmp_path / "out", "--obsm", "X_log", "--seeds", "0")) == 0
     found = reasons(tmp_path / "out")
-    assert set(found) == {"ilisi", "lin", "knn", "inv", "bmdb"}
+    assert set(found) == {"ilisi", "lin", "knn", "inv", "bmdb", "efaar"}
     assert "one batch" in found["ilisi"]
     assert "1 batches" in found["lin"]
     assert "efaar-benchmarking" in found["bmdb"] or "No pair" in found["bmdb"]
@@ -209,6 +210,32 @@ def test_a_file_without_counts_has_everything_but_what_needs_them(place, tmp_pat
     options = ["--obsm", "X_log", "--relations", str(place / "relations"), "--seeds", "0"]
     assert main(command(tmp_path, tmp_path / "out", *options)) == 0
     assert set(reasons(tmp_path / "out")) == {"inv", "efaar"}
+
+
+@pytest.mark.parametrize("n_null", [19, 20])
+def test_efaars_consistency_needs_twenty_perturbations_of_unexpressed_genes(tmp_path, n_null):
+    code = np.arange(5 * (n_null + 3)) // 5  # five cells of two expressed genes, of unexpressed ones, and controls
+    genes = [f"G{i}" for i in range(n_null + 2)]
+    counts = np.zeros((len(code), len(genes)), dtype=np.float32)
+    counts[:, :2] = 9
+    obs = pd.DataFrame(
+        {"guide": np.array([*genes, "ctl"])[code], "lane": "L"}, index=[f"c{i}" for i in range(len(code))]
+    )
+    values = np.random.default_rng(0).standard_normal((len(code), 4)).astype(np.float32)
+    values[code < 2, 0] += 20
+    ad.AnnData(sp.csr_matrix(counts), obs, pd.DataFrame(index=genes), obsm={"X": values}).write_h5ad(
+        tmp_path / "s.h5ad"
+    )
+    embedding = Embedding(label="x", kind="obsm", values=values)
+    settings = Settings(seeds=(0,), tasks=("pcst",), postprocessings=("none",), fixed="none")
+    outcome = run_benchmark(screen_of(tmp_path / "s.h5ad"), [embedding], InputError("none"), settings, "s")
+    found = {score.metric: score for score in outcome.scores}
+    if n_null == 20:
+        assert (found["efaar"].hits, found["efaar"].trials) == (2, 2)
+        assert found["efaar_null_perturbations"].value == 20
+    else:
+        assert "efaar" not in found
+        assert "19 of 21 perturbations" in outcome.not_scored[0]["reason"]
 
 
 def test_an_embedding_too_wide_for_tvn_is_scored_without(place, monkeypatch):
@@ -252,6 +279,25 @@ def test_a_batch_without_controls_is_told_once(place):
 
 
 # --- the cells that are scored
+
+
+def test_the_order_of_rows_changes_no_draw(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("txfm.evaluation.perturbation.tasks.N_NULL_CELLS", 100)
+    adata = ad.read_h5ad(place / "screen.h5ad")
+    adata[np.random.default_rng(3).permutation(adata.n_obs)].copy().write_h5ad(tmp_path / "permuted.h5ad")
+    settings = replace(FAST, tasks=("ilisi", "knn", "pcst"), postprocessings=("centering",), max_ilisi_cells=150)
+    frames = []
+    for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad"):
+        screen = screen_of(path, max_cells=200)
+        embeddings = embeddings_of(screen.samples, [], ["X_log"])
+        outcome = run_benchmark(screen, embeddings, {}, settings, "screen")
+        frames.append(score_frame(outcome.scores))
+    assert {0, 1} <= set(frames[0]["seed"].dropna())
+    pd.testing.assert_frame_equal(*frames)
+    by_name = [
+        screen_of(path).expression.log_normalised for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad")
+    ]
+    assert (by_name[0] != by_name[1]).nnz == 0
 
 
 def test_cells_that_are_not_scored_are_counted_by_reason(place, tmp_path):
@@ -368,6 +414,7 @@ def test_the_average_is_that_of_table_2():
         (["--obsm", "X_log", "--tasks", "lin", "nki"], "--tasks cannot be used"),
         (["--obsm", "X_log", "--postprocessings", "none"], "--fixed cannot be used"),
         (["--obsm", "X_log", "--seeds", "1", "1"], "--seeds cannot be used"),
+        (["--obsm", "X_log", "--seeds", "-1"], "expected: numbers from 0"),
         (["--obsm", "X_log", "--max-cells", "1"], "--max-cells cannot be used"),
         ([], "There is nothing to compare"),
         (["--models", "nowhere"], "nowhere"),

@@ -68,8 +68,7 @@ def read_cells(samples: LabelledSamples, label: str, batch: str | None = None) -
     has_label = labels != ""
     has_batch = np.ones(len(labels), dtype=bool) if batches is None else batches != ""
     dropped = {"no label": int((~has_label).sum()), "no batch": int((has_label & ~has_batch).sum())}
-    by_name = np.argsort(samples.obs.index.astype(str).to_numpy(dtype=str), kind="stable")
-    rows = by_name[(has_label & has_batch)[by_name]]
+    rows = samples.by_name[(has_label & has_batch)[samples.by_name]]
     if len(set(labels[rows])) < 2:
         raise InputError(
             "There are no labels to tell apart",

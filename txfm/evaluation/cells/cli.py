@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, reading_of
+from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, check_choice, reading_of
 from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ def run(args: argparse.Namespace) -> None:
         "software": software(),
     }
     page = markdown(summary, record)
-    frames = {name: each for name, each in outcome.frames.items() if len(each)}
-    write_scores(args.out, frame, record, page, {"summary": summary, **frames})
+    details = {f"{name}.parquet": each for name, each in outcome.frames.items() if len(each)}
+    frames = {"summary.parquet": summary, **details}
+    write_scores(args.out, frame, record, page, frames)
     print(page.split("## How to read it")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
-    tables = ", ".join(f"{name}.parquet" for name in ("summary", *frames))
-    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {tables}")
+    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {', '.join(frames)}")
 
 
 def settings_of(args: argparse.Namespace, device: str) -> "Settings":
@@ -109,14 +109,7 @@ def settings_of(args: argparse.Namespace, device: str) -> "Settings":
         ("--seeds", tuple(args.seeds), None),
         ("--split-seeds", tuple(args.split_seeds), None),
     ):
-        strange = [each for each in given if known is not None and each not in known]
-        is_negative = known is None and any(int(each) < 0 for each in given)
-        if strange or is_negative or len(set(given)) < len(given):
-            raise InputError(
-                f"{option} cannot be used",
-                expected="each once, of " + ", ".join(known) if known else "numbers from 0, each once",
-                found=", ".join(map(str, given)),
-            )
+        check_choice(option, given, known)
     if args.max_cells < 3:
         raise InputError("--max-cells cannot be used", expected="3 or more", found=str(args.max_cells))
     return Settings(

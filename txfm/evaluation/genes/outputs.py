@@ -1,13 +1,12 @@
 """The files of a gene benchmark: scores in the shape of every benchmark, and what only genes have beside them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from txfm.artifact.sums import sums_of
-from txfm.embedding.outputs.destination import atomic
 from txfm.errors import InputError
 from txfm.evaluation.genes.enrichment import SIGNIFICANT, joined
 from txfm.evaluation.genes.page import markdown, without_relations
@@ -18,17 +17,6 @@ from txfm.evaluation.genes.summary import compare, summarise
 from txfm.evaluation.relation_files import relation_paths
 from txfm.evaluation.relationships import UNION
 from txfm.evaluation.scores import DTYPES, reason_of, score_frame, software, write_scores
-
-# Files beside the scores; those that a run does not make are removed, so that none of an earlier run stays
-OTHER_FILES = (
-    "summary.tsv",
-    "comparisons.parquet",
-    "gene_misses.tsv",
-    "sweep.parquet",
-    "checkpoints.parquet",
-    "modules.parquet",
-    "module_enrichment.parquet",
-)
 
 
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
@@ -45,7 +33,6 @@ def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> 
         if results.modules
         else None,
     }
-    _write_others(frames, out)
     scores, not_scored = scores_of(results)
     found = {
         "embedders": list(results.embedders),
@@ -54,30 +41,15 @@ def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> 
         "warnings": list(results.warnings),
     }
     record = record_of(benchmark, relation_paths(benchmark.relations, benchmark.databases).values(), not_scored)
-    write_scores(out, scores, record | found, markdown(results, summary, comparisons))
+    made = {name: frame for name, frame in frames.items() if frame is not None}
+    write_scores(out, scores, record | found, markdown(results, summary, comparisons), made)
 
 
 def write_reason(lack: InputError, benchmark: GeneBenchmark, out: Path) -> None:
     """Write scores without a number, and why there are no relations to measure by."""
     not_scored = [{"embedder": "all", "dataset": "all", "task": "all", "metric": "recall", "reason": reason_of(lack)}]
-    _write_others(dict.fromkeys(OTHER_FILES), out)
     record = record_of(benchmark, (), not_scored) | {"embedders": [], "dropped": {}, "warnings": []}
     write_scores(out, score_frame([]), record, without_relations(reason_of(lack)))
-
-
-def _write_others(frames: Mapping[str, pd.DataFrame | None], out: Path) -> None:
-    """Write the files beside the scores, and remove those without a frame."""
-    assert set(frames) == set(OTHER_FILES)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, frame in frames.items():
-        if frame is None:
-            (out / name).unlink(missing_ok=True)
-            continue
-        with atomic(out / name) as temporary:
-            if name.endswith(".parquet"):
-                frame.to_parquet(temporary, index=False)
-            else:
-                frame.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
 
 
 def scores_of(results: GeneResults) -> tuple[pd.DataFrame, list[dict[str, str]]]:

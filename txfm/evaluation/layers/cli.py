@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
     summary = outcome.summary(frame)
     is_primary = frame[frame["primary"]]
     page = markdown(summary, set(zip(is_primary["task"], is_primary["metric"], strict=True)), record)
-    write_scores(args.out, frame, record, page, {"layers": summary})
+    write_scores(args.out, frame, record, page, {"layers.parquet": summary})
     print(page.split("## How to read it")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
     print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md and layers.parquet")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, reading_of
+from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, check_choice, reading_of
 from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> None:
         "software": software(),
     }
     page = markdown(frame, summary, record, settings)
-    write_scores(args.out, frame, record, page, {"summary": summary, "consistency": outcome.consistency_frame})
+    frames = {"summary.parquet": summary, "consistency.parquet": outcome.consistency_frame}
+    write_scores(args.out, frame, record, page, frames)
     print(page.split("## All candidates")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
     print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, summary.parquet and consistency.parquet")
@@ -129,13 +130,7 @@ def _settings(args: argparse.Namespace, device: str) -> "Settings":
         ("--fixed", (args.fixed,), postprocessings),
         ("--seeds", tuple(args.seeds), None),
     ):
-        strange = [each for each in given if known is not None and each not in known]
-        if strange or len(set(given)) < len(given):
-            raise InputError(
-                f"{option} cannot be used",
-                expected="each once, of " + ", ".join(known) if known else "each once",
-                found=", ".join(map(str, given)),
-            )
+        check_choice(option, given, known)
     if args.max_cells is not None and args.max_cells < 3:
         raise InputError("--max-cells cannot be used", expected="3 or more", found=str(args.max_cells))
     return Settings(

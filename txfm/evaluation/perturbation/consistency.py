@@ -14,6 +14,7 @@ from txfm.evaluation.checked_arrays import checked_embedding, checked_labels
 
 SIGNIFICANT = 0.01  # paper, sec. C.2
 EFAAR_SIGNIFICANT = 0.05  # Tx-Evaluation
+LEAST_NULL = 20  # perturbations of EFAAR's null: with fewer, p <= 0.05 is above all of it or nothing
 COLUMNS = ("perturbation", "n_cells", "statistic", "p_value", "p_pooled", "p_per_perturbation")
 
 
@@ -105,7 +106,8 @@ def efaar_consistency(
     perturbation : numpy.ndarray (n,), str
         Leave out controls, or cells with any other label that is not to be scored, by "".
     null_perturbations : collection of str
-        At least one of them with two cells.
+        At least one of them with two cells; with fewer than `LEAST_NULL`, 0.05 is no step of p and a benchmark has no
+        score.
 
     Returns
     -------

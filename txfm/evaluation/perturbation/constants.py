@@ -11,7 +11,7 @@ from txfm.evaluation.perturbation import decoders, knn_probe, linear_probe, lisi
 from txfm.evaluation.perturbation.accuracy import TOP
 from txfm.evaluation.perturbation.consistency import EFAAR_SIGNIFICANT, SIGNIFICANT
 from txfm.evaluation.perturbation.run import WIDEST_TVN
-from txfm.evaluation.perturbation.screen import TARGET_SUM
+from txfm.evaluation.perturbation.screen import SAMPLE_SEED, TARGET_SUM
 from txfm.evaluation.perturbation.splits import SPLIT_SEED, TRAIN_SHARE
 from txfm.evaluation.perturbation.tasks import LEAST_PERTURBATIONS
 from txfm.evaluation.postprocessing import TVN_RIDGE
@@ -21,6 +21,7 @@ from txfm.evaluation.relationships import THRESHOLDS
 def constants() -> dict[str, dict[str, Any]]:
     """Part of the benchmark -> name -> value, ready for json."""
     return {
+        "screen": {"sample_seed": SAMPLE_SEED},
         "split": {"seed": SPLIT_SEED, "train_share": TRAIN_SHARE},
         "postprocessing": {"tvn_ridge": TVN_RIDGE, "least_variance_share": LEAST_VARIANCE, "widest_tvn": WIDEST_TVN},
         "ilisi": {
