@@ -249,11 +249,33 @@ def refused(capsys) -> str:  # type: ignore[no-untyped-def]
     return capsys.readouterr().err
 
 
+def test_a_grid_of_which_nothing_was_measured_is_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    for folder in models.values():
+        card = json.loads((folder / "model.json").read_text())
+        (folder / "model.json").write_text(json.dumps(card | {"final_metrics": {}}))
+    out = tmp_path / "out" / "grid.json"
+    assert command(models, out) == 2
+    message = refused(capsys)
+    assert "Nothing was measured" in message
+    assert "--scores" in message
+    reason = [{"embedder": "all", "task": "all", "reason": "There are no relations"}]
+    write_scores(tmp_path / "genes", score_frame([]), {"not_scored": reason}, "")
+    assert command(models, out, tmp_path / "genes") == 2
+    assert "There are no relations" in refused(capsys)
+    assert not out.parent.exists()
+
+
 def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
     out = tmp_path / "out" / "grid.json"
     default = {name: path for name, path in models.items() if "mse" not in name}
     assert command(default, out) == 2
     assert "all.nano__loss_mse" in refused(capsys)
+    assert command({name: path for name, path in models.items() if name != "all.nano__loss_mse.s1"}, out) == 2
+    message = refused(capsys)
+    assert "do not have the same seeds" in message
+    assert "all.nano__loss_mse: 0" in message
+    assert command(models | {"again": models["all.nano.s0"]}, out) == 2
+    assert "all.nano: 0, 0, 1" in refused(capsys)
     assert command(models, out, cells=CELLS[1:]) == 2
     assert "--cells is no grid" in refused(capsys)
     assert command(models, out, cells="x") == 2
