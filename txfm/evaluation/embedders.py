@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anndata import AnnData
 
 from txfm.artifact.format import WEIGHTS
 from txfm.artifact.provenance import studies_seen
@@ -21,7 +22,7 @@ RANDOM_LABEL = "random"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Embedding:
-    """An embedding of all samples, and whose it is.
+    """An embedding of the samples, and whose it is.
 
     Attributes
     ----------
@@ -29,8 +30,10 @@ class Embedding:
         How tables name it; no two of a comparison are equal.
     kind : str
         txfm, pca, lognorm, hvg, scvi; obsm for the file's own; random for the floor.
-    values : numpy.ndarray (n_samples, d), float32
+    values : numpy.ndarray (n, d), float32
         Finite where `of_rows` gives them.
+    rows : numpy.ndarray (n,), int64, or None
+        Rows of the file that were embedded, ascending; None: all.
     variant, model, model_seed : str, str, int or None
         As in `txfm.evaluation.scores.Score`.
     identity : mapping
@@ -41,6 +44,7 @@ class Embedding:
     label: str
     kind: str
     values: np.ndarray
+    rows: np.ndarray | None = None
     variant: str = ""
     model: str = ""
     model_seed: int | None = None
@@ -58,14 +62,14 @@ class Embedding:
         }
 
     def of_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Vectors (n, d) of rows of the file.
+        """Vectors of rows of the file, which are among those that were embedded.
 
         Raises
         ------
         InputError
             Some are not finite, or they say nothing: all are the same. Other rows are not looked at.
         """
-        values = self.values[rows]
+        values = self.values[rows if self.rows is None else np.searchsorted(self.rows, rows)]
         refuse_not_finite(values, "embedding")
         refuse_constant(values, self.label)
         return values
@@ -147,6 +151,7 @@ def embeddings_of(
     device: str = "cpu",
     counts: str = "X",
     random: bool = True,
+    rows: np.ndarray | None = None,
 ) -> Iterator[Embedding]:
     """Embed the samples with one embedder after the other, each once.
 
@@ -165,6 +170,9 @@ def embeddings_of(
         Where the file has its raw counts: "X", "raw" or "layers/NAME".
     random : bool
         Give independent normal numbers as well: what an embedding without information scores.
+    rows : numpy.ndarray, int64, optional
+        Embed these rows alone, ascending: their counts are held in memory, and vectors of no other row are computed.
+        None: all rows, of which the file is read in blocks.
 
     Raises
     ------
@@ -176,16 +184,23 @@ def embeddings_of(
     for source, artifact in zip(models, artifacts, strict=True):
         refuse_seen([*samples.studies, *studies], source, artifact.card)
     for source, artifact in zip(models, artifacts, strict=True):
-        yield embedding_of(samples, source, model_of(artifact, device), counts)
+        yield embedding_of(samples, source, model_of(artifact, device), counts, rows)
+    chosen = slice(None) if rows is None else rows
     for key in obsm:
-        yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
+        identity = {"source": f"obsm[{key!r}]"}
+        yield Embedding(label=key, kind="obsm", values=samples.obsm(key)[chosen], rows=rows, identity=identity)
     if random:
-        values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
-        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity={"source": "normal numbers, seed 0"})
+        values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)[chosen]
+        identity = {"source": "normal numbers, seed 0"}
+        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, rows=rows, identity=identity)
 
 
-def embedding_of(samples: LabelledSamples, source: str | Path, model: Embedder, counts: str = "X") -> Embedding:
+def embedding_of(
+    samples: LabelledSamples, source: str | Path, model: Embedder, counts: str = "X", rows: np.ndarray | None = None
+) -> Embedding:
     """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at.
+
+    Parameters: see `embeddings_of`.
 
     Raises
     ------
@@ -193,10 +208,16 @@ def embedding_of(samples: LabelledSamples, source: str | Path, model: Embedder, 
         It cannot embed the file.
     """
     card = model.card
+    if rows is None:
+        values = model.embed(samples.path, counts=counts, verbose=False)
+    else:
+        matrix, var = samples.counts(rows, counts)
+        values = model.embed(AnnData(matrix, var=var), verbose=False)
     return Embedding(
         label=_label(source),
         kind=str(card["kind"]),
-        values=model.embed(samples.path, counts=counts, verbose=False),
+        values=values,
+        rows=rows,
         variant=str(card["variant"]["name"]),
         model=_label(source),
         model_seed=int(card["seed"]),

@@ -114,7 +114,7 @@ def read_screen(
     counts : str
         Where the raw counts are.
     max_cells : int, optional
-        Score this many random cells (seed 0) of a larger screen.
+        Score this many random cells (seed 0) of a larger screen; their names say which, not their order in the file.
 
     Raises
     ------
@@ -132,7 +132,8 @@ def read_screen(
     rows = np.flatnonzero(labelled & (batches != ""))
     if max_cells is not None and len(rows) > max_cells:
         dropped[f"beyond a random {max_cells:,}"] = len(rows) - max_cells
-        rows = np.sort(np.random.default_rng(0).choice(rows, max_cells, replace=False))
+        in_order, _ = samples.in_order(rows, labels, batches)
+        rows = np.sort(np.random.default_rng(0).choice(in_order, max_cells, replace=False))
     if not is_control[rows].any() or is_control[rows].all():
         raise InputError(
             "The screen has no controls to compare with" if len(rows) else "The screen has no labelled cell",
