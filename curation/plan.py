@@ -16,6 +16,7 @@ from curation.acquire.addresses import with_data_folder
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
+from curation.evaluation_files import EvaluationFile, read_evaluation_files
 from curation.phenoprints import Phenoprint, check_phenoprints_used, read_phenoprint_entries
 from curation.recipe import Recipe
 from curation.schema_check import nearest, require_known
@@ -49,6 +50,8 @@ class Plan:
         Study of the selected evaluation studies -> recipe.
     evaluation_labels : mapping of str to str
         Study -> store column that its evaluation predicts.
+    evaluation_files : mapping of str to EvaluationFile
+        The user's own files, all of which are scored on.
     baselines : tuple of str
         `select.baselines`: kinds that `txfm baseline` fits on each variant for the evaluations.
     selected_models : tuple of str
@@ -61,6 +64,8 @@ class Plan:
         `select.benchmarks`, of "study", "layers" and "genes".
     relations : str or None
         Folder of databases of related genes; None = of the installed package.
+    true_modules : str or None
+        A simulated screen of the build, with whose modules of genes those of the models are compared.
     ablation : Ablation or None
         The grid that the target `ablation` trains beside the selected variants and models.
     """
@@ -75,12 +80,14 @@ class Plan:
     seeds: tuple[int, ...]
     evaluation: Mapping[str, str]
     evaluation_labels: Mapping[str, str]
+    evaluation_files: Mapping[str, EvaluationFile]
     baselines: tuple[str, ...]
     selected_models: tuple[str, ...]
     phenoprints: Mapping[str, Phenoprint] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     benchmarks: tuple[str, ...] = ()
     relations: str | None = None
+    true_modules: str | None = None
     ablation: Ablation | None = None
 
     @cached_property
@@ -367,14 +374,18 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         seeds=seeds,
         evaluation=selected,
         evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},
+        evaluation_files=read_evaluation_files(evaluation["files"], catalog.studies),
         baselines=tuple(select["baselines"]),
         selected_models=selected_models,
         phenoprints=check_phenoprints_used(entries, recipes, chosen, runs),
         references=tuple(select["references"]),
         benchmarks=tuple(select["benchmarks"]),
         relations=evaluation["relations"] and with_data_folder(evaluation["relations"]),
+        true_modules=evaluation["true_modules"],
         ablation=grids.get(select["ablation"]),
     )
+    if plan.true_modules is not None:
+        require_known(plan.true_modules, plan.simulated, "simulated screen of the build", "config, key evaluation.true_modules")
     _ = plan.left_out  # a mistake in it is reported here, with all others
     return plan
 

@@ -32,6 +32,7 @@ def _module(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+_module("chromium")
 _module("tool_environments")
 _module("curation_command")
 _module("document_tables")

@@ -69,6 +69,12 @@ def test_the_config_chooses_among_the_benchmarks_for_the_build_and_its_grid(
     assert {"benchmark_grid", "benchmark_grid_genes"}.isdisjoint(grid)
 
 
+@pytest.mark.parametrize("benchmark", ["cells", "layers"])
+def test_benchmarks_of_cells_know_the_batches_of_a_study(benchmark: str, workflow: Callable[..., Any]) -> None:
+    output = workflow(MINI).run("-n", "-p", f"results/mini/evaluation/mixology_3cl.{benchmark}/scores.json")[1]
+    assert "--label cell_line --batch batch" in output
+
+
 def test_genes_are_scored_again_where_relations_come_to_a_machine(workflow: Callable[..., Any], tmp_path: Path) -> None:
     def inputs(folder: Path) -> str:
         config = _config(tmp_path / "relations.yaml", evaluation={"relations": str(folder)})
@@ -92,9 +98,29 @@ def test_a_grid_is_trained_by_its_own_target_alone_and_shares_what_others_train(
     assert "ablation_table" not in workflow(MINI).plan("all")
 
 
+def test_an_alternative_that_spells_out_the_presets_value_is_refused_before_any_training(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    grid = {"variant": "mini_all", "model": "nano_grid", "factors": {"loss": {"counts": {"loss": "poisson"}}}}
+    config = _config(tmp_path / "grid.yaml", ablations={"mine": grid}, select={"ablation": "mine"})
+    code, output = workflow(MINI, config).run("-n", "ablation")
+    assert code != 0
+    assert "loss: counts is the same as the default" in output, output
+    assert "ablations.mine" in output
+
+
+def test_a_grid_of_one_seed_is_told_once_before_any_training(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    grid = {"variant": "mini_all", "model": "nano_grid", "seeds": [4], "factors": {"loss": {"mse": {"loss": "mse"}}}}
+    config = _config(tmp_path / "grid.yaml", ablations={"mine": grid}, select={"ablation": "mine"})
+    code, output = workflow(MINI, config).run("-n", "ablation")
+    assert code == 0, output
+    assert output.count("grid mine has one training seed") == 1, output
+    assert "training seed" not in workflow(MINI).run("-n", "ablation")[1]
+
+
 def test_table_5_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
     jobs = workflow().plan("ablation")
-    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24, 3, 1)
+    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24 * 3, 3, 1)
     assert (jobs["benchmark_grid"], jobs["benchmark_grid_genes"]) == (3, 1)
 
 

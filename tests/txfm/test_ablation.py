@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import chi2_contingency, kstest, t, ttest_ind
 
 from txfm.__main__ import main
-from txfm.ablation.comparison import T_TEST, Z_TEST, adjust, compare, two_sided_p
+from txfm.ablation.comparison import T_TEST, Z_TEST, adjust, compare, spread_of_difference, two_sided_p
 from txfm.ablation.grid import Cell, Run, TrainedCell
 from txfm.evaluation.scores import Score, score_frame, write_scores
 
@@ -45,6 +45,27 @@ def test_shares_are_compared_by_the_two_proportion_z_test() -> None:
     # The square of z is the chi-square of the two by two table
     assert name == Z_TEST
     assert p == pytest.approx(chi2_contingency([[30, 90], [48, 62]], correction=False).pvalue, rel=1e-10)
+
+
+def test_the_interval_of_a_difference_excludes_zero_where_welchs_test_is_significant() -> None:
+    one, other = RNG.normal(size=4), RNG.normal(1, 2, size=3)
+    sd, low, high = spread_of_difference(values(*one), values(*other))
+    difference = one.mean() - other.mean()
+    assert sd == pytest.approx(np.sqrt(one.var(ddof=1) / 4 + other.var(ddof=1) / 3), rel=1e-12)
+    assert (low + high) / 2 == pytest.approx(difference)
+    # Moved by an end of the interval, the difference is just at the limit
+    assert two_sided_p(values(*(one - low)), values(*other))[1] == pytest.approx(0.05)
+    assert two_sided_p(values(*(one - high)), values(*other))[1] == pytest.approx(0.05)
+
+
+def test_the_interval_of_a_difference_of_shares_is_that_of_two_binomials() -> None:
+    sd, low, high = spread_of_difference(counts(30, 120), counts(48, 110, 3))
+    assert sd == pytest.approx(np.sqrt(0.25 * 0.75 / 120 + 48 / 110 * 62 / 110 / 110), rel=1e-12)
+    assert (low, high) == pytest.approx((30 / 120 - 48 / 110 - 1.959964 * sd, 30 / 120 - 48 / 110 + 1.959964 * sd))
+
+
+def test_one_seed_a_cell_has_no_interval() -> None:
+    assert np.isnan(spread_of_difference(values(0.5), values(0.7))).all()
 
 
 def test_the_same_perturbations_scored_with_more_seeds_are_no_more_perturbations() -> None:
@@ -107,7 +128,7 @@ def test_equal_cells_have_uniform_p_values_and_a_difference_is_found() -> None:
 def test_counts_of_several_data_sets_are_pooled_as_well() -> None:
     grid = grid_of(1, 1)
     rows = [
-        {"run": run, "dataset": dataset, "value": hits / trials, "hits": hits, "trials": trials}
+        {"run": run, "task": "pcst", "dataset": dataset, "value": hits / trials, "hits": hits, "trials": trials}
         for run, dataset, hits, trials in [
             ("m.s0", "x", 10, 100),
             ("m.s0", "y", 10, 50),
@@ -120,6 +141,20 @@ def test_counts_of_several_data_sets_are_pooled_as_well() -> None:
     assert table.loc[("all", ""), "mean"] == pytest.approx(20 / 150)
     expected = chi2_contingency([[20, 130], [50, 100]], correction=False).pvalue
     assert table.loc[("all", "0"), "p"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("task", "test"), [("pcst", Z_TEST), ("lin", T_TEST), ("bmdb", T_TEST)])
+def test_only_perturbations_are_counted_as_independent(task: str, test: str) -> None:
+    """Two equal cells whose seeds differ by 1 %: 50,000 cells would make that a tiny p of the z-test."""
+    accuracies = {"m": (0.59, 0.60, 0.62), "m0": (0.60, 0.61, 0.62)}
+    rows = [
+        {"run": f"{name}.s{seed}", "task": task, "value": value, "hits": 50_000 * value, "trials": 50_000}
+        for name, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    (row,) = compare(grid_of(3, 1), frame(rows)).query("alternative == '0'").to_dict("records")
+    assert row["test"] == test
+    assert (row["p"] < 0.05) == (test == Z_TEST)
 
 
 # --- the command
@@ -155,7 +190,7 @@ def command(models: dict[str, Path], out: Path, *scores: Path, cells: object = C
 
 
 def scores_of(folder: Path, models: dict[str, Path]) -> Path:
-    about = {"benchmark": "perturbation", "dataset": "screen", "kind": "txfm", "task": "consistency", "primary": True}
+    about = {"benchmark": "perturbation", "dataset": "screen", "kind": "txfm", "task": "pcst", "primary": True}
     found = [
         Score(**about, embedder=name, metric="share", seed=seed, value=hits / 40, hits=hits, trials=40)  # type: ignore[arg-type]
         for name in models
@@ -184,7 +219,7 @@ def test_the_table_has_differences_p_values_and_costs(models, tmp_path: Path, ca
     from_text = pd.read_csv(out.with_suffix(".tsv"), sep="\t", keep_default_na=False, na_values=[""])
     np.testing.assert_allclose(from_text["difference"], frame["difference"])
     text = out.with_suffix(".md").read_text()
-    assert "| share | loss: mse | 0.1250 |" in text
+    assert "| consistency: share | loss: mse | 0.1250 |" in text
     assert "not equal compute" in text
     assert sorted(path.name for path in out.parent.iterdir()) == ["grid.json", "grid.md", "grid.parquet", "grid.tsv"]
 
@@ -207,11 +242,27 @@ def test_scores_with_and_without_counts_stand_in_one_table_and_a_benchmark_witho
     assert "genes has no scores: There are no relations" in capsys.readouterr().out
     table = json.loads(out.read_text())
     tests = {row["metric"]: row["test"] for row in table["rows"] if row["benchmark"] == "cell_types" and row["factor"]}
-    assert tests == {"accuracy": Z_TEST, "macro_f1": ""}  # the two seeds have no spread
+    assert tests == {"accuracy": "", "macro_f1": ""}  # no perturbations, and the two seeds have no spread
 
 
 def refused(capsys) -> str:  # type: ignore[no-untyped-def]
     return capsys.readouterr().err
+
+
+def test_a_grid_of_which_nothing_was_measured_is_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    for folder in models.values():
+        card = json.loads((folder / "model.json").read_text())
+        (folder / "model.json").write_text(json.dumps(card | {"final_metrics": {}}))
+    out = tmp_path / "out" / "grid.json"
+    assert command(models, out) == 2
+    message = refused(capsys)
+    assert "Nothing was measured" in message
+    assert "--scores" in message
+    reason = [{"embedder": "all", "task": "all", "reason": "There are no relations"}]
+    write_scores(tmp_path / "genes", score_frame([]), {"not_scored": reason}, "")
+    assert command(models, out, tmp_path / "genes") == 2
+    assert "There are no relations" in refused(capsys)
+    assert not out.parent.exists()
 
 
 def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
@@ -219,9 +270,19 @@ def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path
     default = {name: path for name, path in models.items() if "mse" not in name}
     assert command(default, out) == 2
     assert "all.nano__loss_mse" in refused(capsys)
+    assert command({name: path for name, path in models.items() if name != "all.nano__loss_mse.s1"}, out) == 2
+    message = refused(capsys)
+    assert "do not have the same seeds" in message
+    assert "all.nano__loss_mse: 0" in message
+    assert command(models | {"again": models["all.nano.s0"]}, out) == 2
+    assert "all.nano: 0, 0, 1" in refused(capsys)
     assert command(models, out, cells=CELLS[1:]) == 2
     assert "--cells is no grid" in refused(capsys)
     assert command(models, out, cells="x") == 2
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"alternative": "squared"}]) == 2
+    assert "have the same models" in refused(capsys)
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"model": "other"}]) == 2
+    assert "have one name" in refused(capsys)
     assert command(models, out.with_suffix(".csv")) == 2
     capsys.readouterr()
     assert command(models, out, scores_of(tmp_path / "scores", default)) == 2

@@ -4,25 +4,29 @@ import argparse
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from chromium import chromium
 
 from txfm.errors import InputError
 from txfm.evaluation.scores import Score, score_frame, write_scores
-from txfm.report import cli, training_figures
+from txfm.report import build_page, charts, cli, embedding_maps
+from txfm.report.benchmark_sections import beside_published
 from txfm.report.corpus_figures import kept_share, samples_of
-from txfm.report.page import Section, Table, render
+from txfm.report.embedding_maps import drawn_samples
+from txfm.report.page import Section, render
 from txfm.report.palette import looks
-from txfm.report.training_figures import drawn_samples
+from txfm.report.tables import Column, Table, words
 
 STUDIES = {"alpha": False, "beta": False, "gamma": True}  # name -> simulated
-PICTURES = ["benchmark_1_genes", *"composition counts_kept curves dropped_genes dropped_samples".split()]
-PICTURES += "evaluation_omega gene_overlap umap".split()
+PLOTS = "ablation_grid anchors_genes anchors_perturbation curves evaluation_omega scores_deep_genes".split()
+PICTURES = [*PLOTS, *"composition counts_kept dropped_genes dropped_samples gene_overlap umap".split()]
 
 
 def qc_report(study: str, role: str = "train", **changes: dict) -> dict:
@@ -166,26 +170,34 @@ def write_results(folder: Path, corpus: Path) -> Path:
         for embedder, value in (("txfm", 0.3), ("pca", 0.2))
         for seed in (0, 1, 2)
     ]
-    write_scores(folder / "evaluation" / "deep" / "genes", score_frame(scores), {}, "")
-    cell = {"benchmark": "genes", "dataset": "atlas", "metric": "union", "postprocessing": "", "mean": 0.25}
-    default = {
-        "factor": "",
-        "alternative": "",
-        "sd": None,
-        "difference": None,
-        "p_adjusted": None,
-        "significant": False,
+    record = {
+        "settings": {"null_pairs": 1000, "thresholds": [0.05, 0.95]},
+        "embedders": [{"label": "txfm", "weights_sha256": "12" * 32}],
+        "dropped": {"genes without a name": 7},
+        "not_scored": [{"embedder": "pca", "dataset": "corum", "task": "recall", "reason": "no pair is known"}],
+        "warnings": ["the null has few pairs"],
+        "software": {"numpy": "2.0"},
     }
-    other = {
-        "factor": "depth",
-        "alternative": "2",
-        "sd": 0.01,
-        "difference": -0.05,
-        "p_adjusted": 0.012,
-        "significant": True,
-    }
-    write_json(folder / "ablation", {"grid": {"format": "txfm-ablation", "rows": [cell | default, cell | other]}})
+    write_scores(folder / "evaluation" / "deep" / "genes", score_frame(scores), record, "")
+    write_json(folder / "ablation", {"grid": grid()})
     return folder
+
+
+def grid() -> dict:
+    about = {"benchmark": "genes", "task": "recall", "metric": "union", "postprocessing": "", "mean": 0.25}
+    about |= {"n_seeds": 3, "dataset": "atlas", "sd": None, "difference": None, "p": None, "p_adjusted": None}
+    interval = {"difference_sd": 0.008, "difference_low": -0.072, "difference_high": -0.028}
+    tested = {"sd": 0.01, "difference": -0.05, "p": 0.006, "p_adjusted": 0.012, "significant": True} | interval
+    default = about | dict.fromkeys(interval) | {"factor": "", "alternative": "", "significant": False}
+    other = default | tested | {"factor": "depth", "alternative": "2"}
+    cost = {"samples": 132, "genes": 40, "samples_seen": 4321, "steps": 200, "parameters": 1234, "hours": 0.25}
+    return {
+        "format": "txfm-ablation",
+        "rows": [default, other, default | {"dataset": "map"}, other | {"dataset": "map"}],
+        "cells": [{"factor": "", "alternative": ""} | cost, {"factor": "depth", "alternative": "2"} | cost],
+        "warnings": ["depth: 2 saw 100 samples, the default 4,321: not equal compute"],
+        "method": ["Mean and sd over training seeds."],
+    }
 
 
 def write_json(folder: Path, contents: dict[str, dict]) -> None:
@@ -256,10 +268,38 @@ def test_the_page_names_every_study_and_marks_the_simulated_one(page):
 
 
 def test_every_picture_is_in_the_page_and_in_the_folder(page, results):
-    assert sorted(path.stem for path in (results / "figures").glob("*.png")) == sorted(PICTURES)
+    for ending in ("png", "svg", "parquet"):
+        assert sorted(path.stem for path in (results / "figures").glob(f"*.{ending}")) == sorted(PICTURES)
     images = Elements(page).of("img")
     assert len(images) == len(PICTURES)
     assert all(len(image["alt"]) > 40 for image in images)
+    for path in (results / "figures").glob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_every_plot_carries_its_data_and_its_description(page):
+    plots = [attributes for attributes in Elements(page).of("div") if attributes.get("class") == "plot"]
+    specs = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)]
+    assert len(plots) == len(specs) == len(PLOTS)
+    for plot, spec in zip(plots, specs, strict=True):
+        assert plot["role"] == "img"
+        assert plot["aria-label"] == spec["description"]
+        assert len(spec["data"]["values"]) > 0
+
+
+def test_what_a_plot_draws_is_a_file_with_unrounded_values(results):
+    drawn = pd.read_parquet(results / "figures" / "scores_deep_genes.parquet").set_index("embedder")
+    assert drawn.loc["txfm", "mean"] == np.mean([0.3, 0.4, 0.5])
+    assert drawn.loc["txfm", "high"] == drawn.loc["txfm", "mean"] + np.std([0.3, 0.4, 0.5], ddof=1)
+    differences = pd.read_parquet(results / "figures" / "ablation_grid.parquet")
+    assert differences[["mean", "low", "high"]].to_numpy().tolist() == [[-0.05, -0.072, -0.028]] * 2
+
+
+def test_panels_of_one_metric_share_their_axis(page):
+    specs = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)]
+    view = next(spec for spec in specs if "Dots of the difference" in spec["description"])["concat"][0]
+    assert view["facet"]["sort"] == ["atlas, union", "map, union"]
+    assert view.get("resolve") is None  # the default of Vega-Lite: panels of a facet share their scales
 
 
 def test_the_page_loads_nothing_from_outside(page):
@@ -271,11 +311,26 @@ def test_the_page_loads_nothing_from_outside(page):
     ]
     assert all(address.startswith("data:image/svg+xml;base64,") for address in loading if address)
     assert elements.of("link") == []
-    assert elements.of("script") == [{}]
+    assert all(set(script) <= {"type"} for script in elements.of("script"))
     assert elements.of("iframe") == []
-    assert not re.search(r"@import|url\(", page)
-    outside = [link["href"] for link in elements.of("a") if not link["href"].startswith("#")]
+    policy = next(meta["content"] for meta in elements.of("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    outside = [link["href"] for link in elements.of("a") if link["href"].startswith("http")]
     assert outside == ["https://doi.org/10.1000/alpha", "https://arxiv.org/abs/2605.31562"]
+
+
+def test_links_lead_to_files_from_wherever_the_page_lies(page, results, tmp_path):
+    def files(text: str) -> list[str]:
+        links = [unquote(link["href"]) for link in Elements(text).of("a")]
+        return [link for link in links if not link.startswith(("http", "#"))]
+
+    linked = files(page)
+    assert all((results / link).is_file() for link in linked)
+    records = "corpus/corpus.json corpus/variants/tiny.json models/tiny.micro.s0/model.json qc/alpha.plain.json"
+    records += " evaluation/omega.table.json evaluation/deep/genes/scores.json ablation/grid.json figures/curves.svg"
+    assert set(records.split()) <= set(linked)
+    cli.run(argparse.Namespace(results=results, out=tmp_path / "elsewhere.html"))
+    assert all((tmp_path / link).is_file() for link in files((tmp_path / "elsewhere.html").read_text()))
 
 
 def test_every_picture_has_a_light_and_a_dark_version(page):
@@ -294,24 +349,86 @@ def test_headings_and_table_headers_are_marked_up_for_screen_readers(page):
     assert elements.of("html") == [{"lang": "en"}]
 
 
-def test_tables_are_parquet_files_beside_the_pictures(page, results):
-    files = sorted((results / "figures" / "tables").glob("*.parquet"))
-    assert len(files) == len(Elements(page).of("table"))
-    models = pd.read_parquet(results / "figures" / "tables" / "models_1.parquet")
-    assert models["samples seen"].tolist() == [4321.0]
-    assert models["model"].tolist() == ["tiny.micro.s0 SIMULATED"]
+def test_tables_are_parquet_files_with_raw_values_beside_the_pictures(page, results):
+    folder = results / "figures" / "tables"
+    assert len(list(folder.glob("*.parquet"))) == len(Elements(page).of("table"))
+    models = pd.read_parquet(folder / "models.parquet")
+    assert models["samples_seen"].tolist() == [4321]
+    assert models["model"].tolist() == ["tiny.micro.s0"]
+    assert models["explained_deviance"].tolist() == [0.3]
     assert models.attrs["caption"] == "Models at the end of training"
+    digests = pd.read_parquet(folder / "variants.parquet")["digest"]
+    assert digests.tolist() == ["digest-variant-tiny"]  # the page shows twelve characters
+    kept = pd.read_parquet(folder / "counts.parquet")["kept_share"]
+    assert kept.tolist() == [0.9] * 4
+    scores = pd.read_parquet(folder / "scores_deep_genes.parquet").set_index("embedder")
+    assert scores.loc["pca", ["mean", "n"]].tolist() == pytest.approx([0.3, 3], rel=1e-12)
 
 
-def test_benchmarks_show_scores_grids_and_published_values_apart(page):
+def test_a_table_of_an_earlier_page_does_not_stay(results, page):
+    stale = results / "figures" / "tables" / "models_1.parquet"
+    pd.DataFrame({"old": [1]}).to_parquet(stale)
+    build(results)
+    assert not stale.exists()
+
+
+def test_benchmarks_show_scores_and_how_they_were_made(page):
     text = text_of(page)
-    assert "genes on atlas (evaluation/deep/genes): mean ± sd over seeds" in text
+    assert "Genes: atlas: mean ± sd over seeds" in text
     assert "txfm 0.4 ± 0.1 pca 0.3 ± 0.1" in text
-    assert "depth: 2 genes: atlas union 0.2500 0.0100 -0.0500 0.012*" in text
+    assert "Left out: 7 genes without a name." in text
+    assert "Warnings the null has few pairs" in text
+    assert "settings thresholds 0.05, 0.95" in text
+    assert f"embedders txfm, weights_sha256 {'12' * 32}" in text
+    assert "pca corum recall no pair is known" in text
+
+
+def test_scores_that_are_missing_are_named_with_the_command_that_makes_them(page):
+    text = text_of(page)
+    assert "Perturbations: there are no scores yet. python -m txfm evaluate perturbation SCREEN.h5ad" in text
+    assert "--models results/test_build/models/tiny.micro.s0 --out results/test_build/evaluation" in text
+    assert "Genes: there are no scores yet" not in text
+
+
+def test_a_grid_has_both_p_values_the_interval_and_the_costs(page):
+    text = text_of(page)
+    row = "depth: 2 genes: atlas union -0.0500 -0.0720 to -0.0280 0.006 0.012* 0.0080 0.2500 0.0100 3"
+    assert row in text
+    assert "depth: 2 132 40 4,321 200 1,234 0.25" in text
+    assert "depth: 2 saw 100 samples, the default 4,321: not equal compute" in text
+
+
+def test_published_values_are_apart_from_ours(page, results):
+    text = text_of(page)
     assert "Published (paper, Table 5h)" in text
     assert "curated K562 (default) 1.4M 37.3 32.6 43.9" in text
     published = [row for row in Elements(page).of("tr") if row.get("class") == "published"]
-    assert len(published) == 7
+    anchors = pd.read_parquet(results / "figures" / "tables" / "published_beside_ours.parquet")
+    assert len(published) == 7 + len(anchors)
+    assert set(anchors["source"]) == {"published"}
+    averages = anchors[anchors["quantity"] == "perturbation average"].set_index(["model", "data"])["value"]
+    assert averages["TxFM-B"].tolist() == [42.17, 38.63, 36.52]
+    assert round(averages["TxFM-B"].mean(), 2) == 39.11  # as the paper prints it
+
+
+def test_our_values_stand_beside_the_published_ones():
+    tasks = {"ilisi": 0.5, "lin": 0.2, "knn": 0.1, "pcst": 0.3, "bmdb": 0.4, "inv": 0.3}
+    about = {"benchmark": "perturbation", "dataset": "screen", "embedder": "ours", "kind": "txfm", "primary": True}
+    scores = [Score(task=task, metric=task, value=value, **about) for task, value in tasks.items()]
+    record = {"settings": {"tasks": list(tasks), "fixed": "centering"}}
+    found = beside_published(score_frame(scores), record)
+    assert [(row["model"], row["data"], round(row["value"], 9)) for row in found] == [("ours", "screen", 30.0)]
+    assert beside_published(score_frame(scores[:5]), {"settings": {"tasks": list(tasks)[:5]}}) == []
+
+
+def test_without_the_package_that_plots_the_page_has_tables_and_says_so(results, page, monkeypatch, tmp_path):
+    monkeypatch.setattr(charts, "is_installed", lambda: False)
+    monkeypatch.setattr(build_page, "is_installed", lambda: False)
+    cli.run(argparse.Namespace(results=results, out=tmp_path / "plain.html"))
+    plain = (tmp_path / "plain.html").read_text()
+    assert "vl-convert-python is not installed (extra report)" in text_of(plain)
+    assert len(Elements(plain).of("table")) == len(Elements(page).of("table"))
+    assert len(Elements(plain).of("img")) == len(PICTURES) - len(PLOTS)
 
 
 def test_every_reason_is_shown_with_its_count(page):
@@ -324,7 +441,7 @@ def test_every_reason_is_shown_with_its_count(page):
 
 def test_text_from_a_study_cannot_become_markup(page):
     assert "&lt;script&gt;" in page
-    assert page.count("<script>") == 1
+    assert page.count("<script>") == 2  # the plots' program and the page's
 
 
 def test_a_study_with_one_batch_says_why_nothing_validates(page):
@@ -365,10 +482,11 @@ def test_what_is_missing_is_said_and_does_not_fail(tiny_corpus, tmp_path):
     assert "There are no embeddings in this results folder." in text
     assert "No evaluation was run in this build." in text
     assert "This results folder has no QC reports" in text
-    assert "There are no scores yet: python -m txfm evaluate with perturbation" in text
-    assert "There are no ablations yet: snakemake ablation --cores N makes them." in text
+    assert text.count("there are no scores yet. python -m txfm evaluate") == 4
+    assert "There are no ablations yet: snakemake ablation --cores N trains and compares a grid." in text
     assert "The stores are not in this results folder." in text
-    assert [path.stem for path in (folder / "figures").glob("*.png")] == ["composition"]
+    drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
+    assert drawn == ["anchors_genes", "anchors_perturbation", "composition"]
 
 
 def test_a_model_without_validation_is_shown_without_curves(tiny_corpus, tmp_path):
@@ -411,7 +529,7 @@ def test_samples_and_counts_are_added_up():
 
 
 def test_a_large_file_of_embeddings_is_reduced_to_a_seeded_draw(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_figures, "MAX_POINTS", 30)
+    monkeypatch.setattr(embedding_maps, "MAX_POINTS", 30)
     frame = pd.DataFrame(
         {"study": [f"s{i}" for i in range(100)], "e0": np.arange(100.0), "extra": 1, "e1": -np.arange(100.0)}
     )
@@ -423,28 +541,75 @@ def test_a_large_file_of_embeddings_is_reduced_to_a_seeded_draw(tmp_path, monkey
     np.testing.assert_array_equal(vectors, drawn_samples(tmp_path / "x.parquet")[1])
 
 
-SORTING = """
-<script>
-const table = document.querySelector("#hook table"), [first, second] = table.querySelectorAll("thead button");
-const order = () => Array.from(table.tBodies[0].rows, (row) => row.cells[0].textContent).join("");
-const seen = [];
-second.click(); seen.push(order(), second.parentElement.ariaSort);
-second.click(); seen.push(order(), second.parentElement.ariaSort);
-first.focus(); seen.push(String(document.activeElement === first), first.tagName);
-first.click(); seen.push(order(), second.parentElement.ariaSort);
-document.title = seen.join(" ");
-</script>
-"""
+# Names of the rows in order, and how each column says that it is sorted
+STATE = """(() => {
+  const table = document.querySelector("#hook table");
+  const rows = Array.from(table.tBodies[0].rows, (row) => row.cells[0].textContent).join("");
+  return [rows, ...Array.from(table.tHead.rows[0].cells, (cell) => cell.ariaSort)].join(" ");
+})()"""
+ENTER, SPACE, TAB = ("Enter", 13), (" ", 32), ("Tab", 9)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on the PATH")
-def test_a_browser_sorts_numbers_as_numbers_and_keeps_ties_in_order(tmp_path):
+def test_keys_sort_numbers_as_numbers_and_keep_ties_in_order(tmp_path):
     values = {"a": "1,000", "b": "not defined", "c": "-2.5", "d": "90 ± 3", "e": "-2.5"}
-    table = Table(caption="t", columns=["name", "value"], rows=list(values.items()), numbers=frozenset({"value"}))
-    page = render("x", [], [], [Section(key="hook", title="Hook", tables=[table])])
-    (tmp_path / "page.html").write_text(page.replace("</body>", SORTING + "</body>"))
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--dump-dom", (tmp_path / "page.html").as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    expected = "cedab ascending adceb descending true BUTTON abcde none"
-    assert f"<title>{expected}</title>" in shown
+    columns = [words("name", "name"), Column(title="value", text=lambda record: record["value"], is_number=True)]
+    records = [{"name": name, "value": value} for name, value in values.items()]
+    table = Table(name="t", caption="t", columns=columns, records=records)
+    (tmp_path / "page.html").write_text(render("x", [], [], [Section(key="hook", title="Hook", tables=[table])]))
+    with chromium(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "page.html")
+        browser.evaluate("document.querySelector('#hook thead button').focus()")
+        browser.press(*TAB)  # on to the second column
+        seen = []
+        for key in (ENTER, SPACE):
+            browser.press(*key)
+            seen.append(browser.evaluate(STATE))
+        browser.evaluate("document.querySelector('#hook thead button').focus()")
+        browser.press(*ENTER)
+        seen.append(browser.evaluate(STATE))
+    assert seen == ["cedab none ascending", "adceb none descending", "abcde ascending none"]
+
+
+NARROW = 420
+# Of every plot: what it says of itself, the number of its marks, and whether its still picture is out of the way
+DRAWN = """Array.from(document.querySelectorAll(".plot"), (plot) => ({
+  label: plot.getAttribute("aria-label").length,
+  marks: plot.querySelectorAll("svg .mark-symbol path").length,
+  still: getComputedStyle(plot.previousElementSibling).display,
+  text: getComputedStyle(plot.querySelector("svg text")).fill,
+}))"""
+SORT_ALL = """Array.from(document.querySelectorAll("th button"), (button) => {
+  button.click();
+  return button.parentElement.ariaSort;
+})"""
+
+
+def test_a_browser_draws_every_plot_asks_for_nothing_and_does_not_complain(page, results, tmp_path):
+    with chromium(tmp_path / "profile") as browser:
+        browser.prefer("light")
+        browser.open(results / "report.html")
+        browser.wait_for("document.documentElement.dataset.plots === 'light'")
+        light = browser.evaluate(DRAWN)
+        browser.prefer("dark")
+        browser.wait_for("document.documentElement.dataset.plots === 'dark'")
+        dark = browser.evaluate(DRAWN)
+        sorts = browser.evaluate(SORT_ALL)
+        browser.resize(NARROW)
+        width = browser.evaluate("document.documentElement.scrollWidth")
+        assert browser.complaints() == []
+        assert browser.requested() == [(results / "report.html").as_uri()]
+    assert len(light) == len(PLOTS)
+    assert all(plot["label"] > 40 and plot["marks"] > 1 and plot["still"] == "none" for plot in (*light, *dark))
+    assert all(one["text"] != other["text"] for one, other in zip(light, dark, strict=True))
+    assert width == NARROW  # wide tables and plots scroll by themselves
+    assert set(sorts) == {"ascending"}
+    assert len(sorts) == len(re.findall('<th scope="col"', page))
+
+
+def test_the_browsers_policy_stops_what_would_leave_the_page(results, page, tmp_path):
+    leaking = page.replace("</body>", "<img src='http://127.0.0.1:9/leak.png'></body>")
+    (tmp_path / "page.html").write_text(leaking)
+    with chromium(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "page.html")
+        browser.wait_for("document.documentElement.dataset.plots !== undefined")
+        assert any("Content Security Policy" in complaint for complaint in browser.complaints())

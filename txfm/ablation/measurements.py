@@ -37,9 +37,9 @@ def measurements(grid: Iterable[TrainedCell], files: Iterable[Path]) -> pd.DataF
     Raises
     ------
     InputError
-        A file is neither, or lacks a run of the grid.
+        A file is neither, or lacks a run of the grid; or there is no number at all.
     """
-    grid = tuple(grid)
+    grid, files = tuple(grid), tuple(files)
     names = {run.name for cell in grid for run in cell.runs}
     rows = [row for cell in grid for row in _validations(cell)]
     for path in files:
@@ -56,6 +56,14 @@ def measurements(grid: Iterable[TrainedCell], files: Iterable[Path]) -> pd.DataF
                 todo="evaluate all models of the grid together",
             )
         rows += found
+    if not rows:
+        raise InputError(
+            "Nothing was measured of the models of the grid",
+            where=", ".join(map(str, files)) or "--scores",
+            expected="validation metrics in a model.json, a table of held-out samples, or a folder with scores",
+            found="; ".join(filter(None, (lack_of_scores(path) for path in files if path.is_dir()))) or "none of these",
+            todo="evaluate the models, and name what was written with --scores",
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("value", "hits", "trials"), float))
 
 

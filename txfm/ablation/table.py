@@ -16,8 +16,9 @@ from txfm.files import temporary_beside
 FORMAT, FORMAT_VERSION = "txfm-ablation", "0.1"
 METHOD = (
     "Mean and sd (n - 1) over training seeds; repetitions within an evaluation are averaged first.",
-    "Shares of counted things (perturbations, pairs): two-proportion z-test on hits and trials averaged over seeds, "
-    "data sets pooled in rows of dataset `all`. Other values: Welch's t-test between seeds; none with one seed a cell.",
+    "Share of consistent perturbations: two-proportion z-test on hits and trials averaged over seeds, data sets pooled "
+    "in rows of dataset `all`. Everything else: Welch's t-test between training seeds; none with one seed a cell.",
+    "sd and 95% interval of a difference: of two means; binomial for shares, between seeds for other values.",
     f"p adjusted by Benjamini and Hochberg over all alternatives of a metric; * marks adjusted p <= {ALPHA:g}.",
     "Validation metrics are measured on held-out batches of the cell's own variant: variants are not compared by them.",
 )
@@ -54,16 +55,17 @@ def markdown(table: dict[str, Any]) -> str:
     for benchmark, dataset in dict.fromkeys((row["benchmark"], row["dataset"]) for row in table["rows"]):
         lines += ["", f"## {benchmark}: {dataset}", ""]
         lines += [
-            "| metric | cell | mean | sd | seeds | difference | p | adjusted p |",
-            "|---|---|---:|---:|---:|---:|---:|---:|",
+            "| metric | cell | mean | sd | seeds | difference | its sd | 95% interval | p | adjusted p |",
+            "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for row in table["rows"]:
             if (row["benchmark"], row["dataset"]) == (benchmark, dataset):
-                metric = ", ".join(filter(None, [row["metric"], row["postprocessing"]]))
+                metric = ", ".join(filter(None, [f"{row['task']}: {row['metric']}", row["postprocessing"]]))
                 star = "*" if row["significant"] else ""
                 lines.append(
                     f"| {metric} | {_title(row)} | {row['mean']:.4f} | {_number(row['sd'], '.4f')} | {row['n_seeds']} "
-                    f"| {_number(row['difference'], '+.4f')} | {_number(row['p'], '.2g')} "
+                    f"| {_number(row['difference'], '+.4f')} | {_number(row['difference_sd'], '.4f')} "
+                    f"| {_interval(row)} | {_number(row['p'], '.2g')} "
                     f"| {_number(row['p_adjusted'], '.2g')}{star} |"
                 )
     lines += ["", "## How to read it", "", *(f"- {sentence}" for sentence in table["method"]), ""]
@@ -96,6 +98,11 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _title(row: dict[str, Any]) -> str:
     return f"{row['factor']}: {row['alternative']}" if row["factor"] else "default"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    ends = [_number(row[f"difference_{end}"], "+.4f") for end in ("low", "high")]
+    return " to ".join(filter(None, ends))
 
 
 def _number(value: float | None, form: str) -> str:

@@ -3,6 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from txfm.embedding.run import ReadingOptions
 
 from txfm.errors import InputError
 
@@ -21,6 +25,20 @@ def add_samples(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--name", help="how scores name the file (default: its name)")
     parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
     parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
+    parser.add_argument("--gene-column", help="column of var with Ensembl ids or symbols, or index (default: found)")
+    parser.add_argument(
+        "--min-matched-share",
+        type=float,
+        help="refuse a model of whose genes the file has less (default 0.3; of a store, which says what was measured, "
+        "any share)",
+    )
+
+
+def reading_of(args: argparse.Namespace) -> "ReadingOptions":
+    """How the arguments of `add_samples` say that models read the file."""
+    from txfm.embedding.run import ReadingOptions
+
+    return ReadingOptions(gene_column=args.gene_column, min_matched_share=args.min_matched_share)
 
 
 def add_embedders(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """What a benchmark compares: trained models and fitted baselines by folder, and embeddings of the file itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,17 @@ from anndata import AnnData
 from txfm.artifact.format import WEIGHTS
 from txfm.artifact.provenance import studies_seen
 from txfm.embedder import Embedder
+from txfm.embedding.run import ReadingOptions
 from txfm.errors import InputError
 from txfm.evaluation.checked_arrays import refuse_constant, refuse_not_finite
 from txfm.evaluation.samples import LabelledSamples
+from txfm.evaluation.scores import reason_of
 from txfm.loading import find_artifact, model_of
 
-RANDOM_WIDTH = 32
+RANDOM_WIDTH, RANDOM_SEED = 32, 0
 RANDOM_LABEL = "random"
+ALL = "all"  # of a record's `not_scored`: what is true of every embedder, task or post-processing
+AS_FOUND = ReadingOptions()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,6 +89,26 @@ class Embedding:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """An embedder that cannot embed the samples: the others are compared without it.
+
+    Attributes
+    ----------
+    label : str
+        As of an `Embedding`.
+    reason : str
+        One line.
+    """
+
+    label: str
+    reason: str
+
+    def row(self, *whole: str) -> dict[str, str]:
+        """Its row of a record's `not_scored`; the columns `whole` say that it is for all of them."""
+        return {"embedder": self.label, **dict.fromkeys(whole, ALL), "reason": self.reason}
+
+
 def check_embedders(samples: LabelledSamples, models: Sequence[str | Path], obsm: Sequence[str]) -> None:
     """Refuse what cannot be compared before anything is computed.
 
@@ -150,10 +174,11 @@ def embeddings_of(
     studies: Sequence[str] = (),
     device: str = "cpu",
     counts: str = "X",
+    reading: ReadingOptions = AS_FOUND,
     random: bool = True,
     rows: np.ndarray | None = None,
-) -> Iterator[Embedding]:
-    """Embed the samples with one embedder after the other, each once.
+) -> Iterator[Embedding | Refused]:
+    """Embed the samples with one embedder after the other, each once; a model that cannot is refused with the reason.
 
     Parameters
     ----------
@@ -168,51 +193,58 @@ def embeddings_of(
         Of the models.
     counts : str
         Where the file has its raw counts: "X", "raw" or "layers/NAME".
+    reading : ReadingOptions
+        How models find their genes in it.
     random : bool
         Give independent normal numbers as well: what an embedding without information scores.
     rows : numpy.ndarray, int64, optional
-        Embed these rows alone, ascending: their counts are held in memory, and vectors of no other row are computed.
-        None: all rows, of which the file is read in blocks.
+        Embed these rows alone, in ascending order: their counts are held in memory, and vectors of no other row are
+        computed. None: all rows, of which the file is read in blocks.
 
     Raises
     ------
     InputError
-        See `check_embedders`; a model has seen the study, or it cannot embed the file.
+        See `check_embedders`; a model has seen the study, or cannot be opened.
     """
     check_embedders(samples, models, obsm)
     artifacts = [find_artifact(source) for source in models]
     for source, artifact in zip(models, artifacts, strict=True):
         refuse_seen([*samples.studies, *studies], source, artifact.card)
     for source, artifact in zip(models, artifacts, strict=True):
-        yield embedding_of(samples, source, model_of(artifact, device), counts, rows)
+        yield embedding_of(samples, source, model_of(artifact, device), counts, reading, rows)
     chosen = slice(None) if rows is None else rows
     for key in obsm:
         identity = {"source": f"obsm[{key!r}]"}
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key)[chosen], rows=rows, identity=identity)
     if random:
-        values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)[chosen]
-        identity = {"source": "normal numbers, seed 0"}
-        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, rows=rows, identity=identity)
+        values = np.empty((len(samples), RANDOM_WIDTH), dtype=np.float32)
+        by_name, _ = samples.in_order(np.arange(len(samples)))
+        values[by_name] = np.random.default_rng(RANDOM_SEED).standard_normal(values.shape, dtype=np.float32)
+        identity = {"source": f"normal numbers, seed {RANDOM_SEED}"}
+        yield Embedding(label=RANDOM_LABEL, kind="random", values=values[chosen], rows=rows, identity=identity)
 
 
 def embedding_of(
-    samples: LabelledSamples, source: str | Path, model: Embedder, counts: str = "X", rows: np.ndarray | None = None
-) -> Embedding:
+    samples: LabelledSamples,
+    source: str | Path,
+    model: Embedder,
+    counts: str = "X",
+    reading: ReadingOptions = AS_FOUND,
+    rows: np.ndarray | None = None,
+) -> Embedding | Refused:
     """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at.
 
     Parameters: see `embeddings_of`.
-
-    Raises
-    ------
-    InputError
-        It cannot embed the file.
     """
     card = model.card
-    if rows is None:
-        values = model.embed(samples.path, counts=counts, verbose=False)
-    else:
-        matrix, var = samples.counts(rows, counts)
-        values = model.embed(AnnData(matrix, var=var), verbose=False)
+    try:
+        given: Path | AnnData = samples.path
+        if rows is not None:
+            matrix, var = samples.counts(rows, counts)
+            given, counts = AnnData(matrix, var=var), "X"
+        values = model.embed(given, counts=counts, verbose=False, **asdict(reading))
+    except InputError as error:
+        return Refused(label=_label(source), reason="; ".join(filter(None, [reason_of(error), error.todo])))
     return Embedding(
         label=_label(source),
         kind=str(card["kind"]),

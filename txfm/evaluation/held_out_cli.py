@@ -38,13 +38,15 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.compare import compare
     from txfm.evaluation.held_out import read_held_out
     from txfm.evaluation.table import as_mapping, write_table
+    from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     study = read_held_out(args.store, args.label, args.max_samples)
-    rows = compare(study, args.corpus, args.models, args.thin_to, str(hardware.device))
-    table = as_mapping(study, rows, args.thin_to)
+    rows, refused = compare(study, args.corpus, args.models, args.thin_to, str(hardware.device))
+    table = as_mapping(study, rows, args.thin_to, refused)
     write_table(table, args.out)
     print("\n".join(table["reading"]))
+    tell_not_scored(table["not_scored"], ())
     print(f"wrote {args.out}")

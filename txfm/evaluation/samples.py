@@ -1,25 +1,20 @@
 """The file that a benchmark scores embedders on: its labels, its own embeddings, and what identifies it."""
 
-import difflib
 import hashlib
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anndata
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-import zarr
 
 from txfm.booleans import strict_booleans
 from txfm.embedding.inputs.anndata_layout import open_anndata_layout, read_table
-from txfm.embedding.inputs.damage import damage_told
 from txfm.errors import InputError
+from txfm.evaluation.sample_file import obsm_keys, open_file, require_column, require_key
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,14 +52,7 @@ class LabelledSamples:
         InputError
             There is no such column; the message lists those that exist.
         """
-        if column not in self.obs:
-            raise InputError(
-                f"There is no column {column!r} in obs",
-                where=str(self.path),
-                expected="one of " + (", ".join(map(str, self.obs.columns)) or "no column: obs is empty"),
-                found=column,
-                todo=_closest(column, [str(name) for name in self.obs.columns]),
-            )
+        require_column(column, self.obs.columns, str(self.path))
         values = self.obs[column]
         return np.where(values.isna(), "", values.astype(str)).astype(str)
 
@@ -110,7 +98,7 @@ class LabelledSamples:
             There is no such matrix, or it holds no raw counts.
         """
         blocks, first = [], 0
-        with _open(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
+        with open_file(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
             samples = open_anndata_layout(group, str(self.path), Path(scratch), counts)
             var = samples.var
             measured = np.ones(len(var), dtype=bool)
@@ -131,16 +119,10 @@ class LabelledSamples:
             There is no such key (the message lists those that exist), or it holds no matrix of numbers. Values that are
             not finite in float32 are left as they are: rows with them may not be scored at all.
         """
-        if key not in self.obsm_keys:
-            raise InputError(
-                f"There is no {key!r} in obsm",
-                where=str(self.path),
-                expected="one of " + ", ".join(self.obsm_keys) if self.obsm_keys else "a file with embeddings in obsm",
-                found=key,
-                todo=_closest(key, list(self.obsm_keys)),
-            )
-        with _open(self.path) as group:
-            values = anndata.io.read_elem(group["obsm"][key])
+        require_key(key, self.obsm_keys, str(self.path))
+        with open_file(self.path) as group:
+            stored = group["obsm"][key]
+            values = stored if isinstance(stored, np.ndarray) else anndata.io.read_elem(stored)
         values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
         if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.shape[1]:
             raise InputError(
@@ -161,9 +143,9 @@ def read_samples(path: Path) -> LabelledSamples:
     InputError
         There is no such file, it is of another kind, or damaged.
     """
-    with _open(path) as group:
+    with open_file(path) as group:
         obs = read_table(group["obs"])
-        keys = tuple(group["obsm"]) if "obsm" in group else ()
+        keys = obsm_keys(group)
         digest = group.attrs.get("digest") if path.is_dir() else None
     simulated = (
         bool(strict_booleans(obs["simulated"], f"{path}, obs['simulated']").any()) if "simulated" in obs else False
@@ -175,33 +157,3 @@ def read_samples(path: Path) -> LabelledSamples:
         with path.open("rb") as handle:
             identity["sha256"] = hashlib.file_digest(handle, "sha256").hexdigest()
     return LabelledSamples(path=path, obs=obs, obsm_keys=keys, identity=identity)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """The group of an .h5ad or .zarr."""
-    expected = "an .h5ad file, or a .zarr folder of this project or of anndata"
-    if not path.exists():
-        raise InputError("There is no such file", where=str(path), expected=expected)
-    is_zarr = path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
-    if not is_zarr and not h5py.is_hdf5(path):
-        raise InputError("This file cannot be evaluated on", where=str(path), expected=expected)
-    with damage_told(str(path)):
-        if is_zarr:
-            yield _with_obs(zarr.open_group(path, mode="r"), path)
-        else:
-            with h5py.File(path, "r") as file:
-                yield _with_obs(file, path)
-
-
-def _with_obs(group: Any, path: Path) -> Any:
-    if "obs" not in group:
-        raise InputError(
-            "This file has no table of samples", where=str(path), expected="obs", found=", ".join(group) or "nothing"
-        )
-    return group
-
-
-def _closest(name: str, existing: list[str]) -> str:
-    close = difflib.get_close_matches(name, existing, n=1)
-    return f"did you mean {close[0]}?" if close else ""

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,18 @@ FORMAT, FORMAT_VERSION = "txfm-scores", "0.2"
 RECORD = "scores.json"
 BENCHMARKS = ("perturbation", "cell_types", "genes", "layers", "held_out")
 POSTPROCESSINGS = ("none", "centering", "standardising", "tvn")
-LIBRARIES = ("anndata", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+# efaar-benchmarking is not run: its databases of related genes are read where it is installed
+LIBRARIES = (
+    "anndata",
+    "efaar-benchmarking",
+    "igraph",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "statsmodels",
+    "torch",
+)
 DTYPES = {
     **dict.fromkeys("benchmark dataset embedder kind variant model".split(), "object"),
     "model_seed": "Int64",
@@ -121,22 +132,29 @@ def reason_of(error: InputError) -> str:
 
 
 def refuse_empty(frame: pd.DataFrame, not_scored: Iterable[Mapping[str, str]], path: Path) -> None:
-    """Refuse to write a table without a number.
+    """Refuse to write a table without a number, or with none but those of the floor.
 
     Raises
     ------
     InputError
         Nothing was scored; the message has the reasons.
     """
-    if frame.empty:
+    if (frame["kind"] == "random").all():
         reasons = sorted({row["reason"] for row in not_scored})
         raise InputError("Nothing could be scored", where=str(path), found="; ".join(reasons))
 
 
-def software(*more: str) -> dict[str, str | None]:
-    """Versions of what computed scores; `more` names further distributions."""
+def software() -> dict[str, str | None]:
+    """Versions of what computes scores; None for what is not installed."""
     ours = {"txfm": txfm_version(), "git_commit": git_commit()}
-    return ours | {name: version(name) for name in (*LIBRARIES, *more)}
+    return ours | {name: _version(name) for name in LIBRARIES}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def write_scores(

@@ -1,133 +1,243 @@
 """Section of the page about benchmarks: every folder of scores, every grid of ablations, and the paper's values."""
 
 import json
-from collections.abc import Hashable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from txfm.ablation.table import FORMAT as ABLATION_FORMAT
-from txfm.evaluation.scores import read_scores
-from txfm.report.corpus_figures import WIDTH_INCHES
-from txfm.report.drawing import Picture, new_figure, picture
-from txfm.report.page import Cell, Section, Table
-from txfm.report.palette import Theme, looks
-from txfm.report.published import CITATION, published_tables
+from txfm.artifact.sums import sums_of
+from txfm.evaluation.perturbation.settings import TASKS
+from txfm.evaluation.perturbation.summary import AVERAGE as AVERAGE_OF_TASKS
+from txfm.evaluation.perturbation.summary import summarise as summarise_tasks
+from txfm.evaluation.scores import BENCHMARKS, read_scores
+from txfm.report.ablation_part import grid_part
+from txfm.report.charts import chart
+from txfm.report.dot_charts import dot_chart, with_whiskers
+from txfm.report.drawing import Picture
+from txfm.report.page import Section
+from txfm.report.palette import looks
+from txfm.report.published import AVERAGE, OURS, RECALL, published_part
 from txfm.report.results import Build
+from txfm.report.score_records import dropped_in_words, metric_title, record_tables
+from txfm.report.tables import Cell, Column, Record, Table, mean_and_sd, words
+
+TITLES = {
+    "perturbation": "Perturbations",
+    "cell_types": "Cell types",
+    "genes": "Genes",
+    "layers": "Layers",
+    "held_out": "Held-out studies",
+}
+# What makes the scores of a benchmark; {results} and {model} are filled in
+COMMANDS = {
+    "perturbation": "perturbation SCREEN.h5ad --perturbation COLUMN --batch COLUMN --control LABEL"
+    " --models {model} --out {results}/evaluation/SCREEN.perturbation",
+    "cell_types": "cells CELLS.h5ad --label COLUMN --batch COLUMN --models {model}"
+    " --out {results}/evaluation/CELLS.cells",
+    "genes": "genes {model} --relations FOLDER --out {results}/evaluation/genes",
+    "layers": "layers CELLS.h5ad {model} --label COLUMN --out {results}/evaluation/CELLS.layers",
+}
+NO_CHOICE = "no choice"  # of post-processing: the task has an alignment of its own
+KEYS = ["dataset", "task", "metric", "postprocessing", "embedder"]
 
 
 def benchmarks_section(build: Build, figures: Path) -> Section:
     """Scores of `txfm evaluate` below evaluation/, grids below ablation/, and published anchors."""
-    paragraphs: list[Cell] = []
-    pictures: list[Picture] = []
-    tables: list[Table] = []
-    folders = sorted(path.parent for path in (build.folder / "evaluation").rglob("scores.json"))
-    for folder in folders:
-        frame, _ = read_scores(folder)
-        label = folder.relative_to(build.folder).as_posix()
-        for benchmark, dataset in frame[["benchmark", "dataset"]].drop_duplicates().itertuples(index=False):
-            chosen = frame[(frame["benchmark"] == benchmark) & (frame["dataset"] == dataset) & frame["primary"]]
-            if chosen.empty:
-                paragraphs.append(f"{label}: {benchmark} on {dataset} has no primary metric.")
-                continue
-            summary = summarise(chosen)
-            tables.append(_scores_table(summary, f"{benchmark} on {dataset} ({label}): mean ± sd over seeds"))
-            pictures.append(
-                picture(
-                    f"benchmark_{len(pictures) + 1}_{benchmark}",
-                    partial(score_figure, summary),
-                    figures,
-                    title=f"{benchmark} on {dataset}",
-                    alt=f"Points with whiskers, mean and standard deviation over seeds, on {dataset}. "
-                    + " ".join(_words(row) for row in summary.to_dict("records")),
-                    caption="Mean and standard deviation over seeds of primary metrics, in each metric's own unit.",
-                )
-            )
-    if not folders:
-        paragraphs.append(
-            Markup(
-                "There are no scores yet: <code>python -m txfm evaluate</code> with perturbation, cells, genes or "
-                "layers makes them, with an <code>--out</code> folder below results/{}/evaluation."
-            ).format(build.name)
-        )
-    grids = [json.loads(path.read_text()) | {"name": path.stem} for path in _jsons(build.folder / "ablation")]
-    grids = [grid for grid in grids if grid.get("format") == ABLATION_FORMAT]
-    tables += [_grid_table(grid) for grid in grids]
+    parts: list[Section] = []
+    ours: list[dict[str, Any]] = []
+    found: set[str] = set()
+    for path in sorted((build.folder / "evaluation").rglob("scores.json")):
+        frame, record = read_scores(path.parent)
+        found |= set(frame["benchmark"])
+        parts.append(_scores_part(build, path, frame, record, figures))
+        ours += beside_published(frame, record)
+    grids = {path: json.loads(path.read_text()) for path in sorted((build.folder / "ablation").glob("*.json"))}
+    grids = {path: grid for path, grid in grids.items() if grid.get("format") == ABLATION_FORMAT}
+    parts += [grid_part(build, path, grid, figures) for path, grid in grids.items()]
+    hints = [_hint(build, benchmark) for benchmark in BENCHMARKS if benchmark in COMMANDS.keys() - found]
     if not grids:
-        paragraphs.append(Markup("There are no ablations yet: <code>snakemake ablation --cores N</code> makes them."))
+        hints.append(
+            Markup("There are no ablations yet: <code>snakemake ablation --cores N</code> trains and compares a grid.")
+        )
     return Section(
         key="benchmarks",
         title="Benchmarks",
-        paragraphs=[*paragraphs, CITATION],
+        parts=[*parts, published_part(ours, figures)],
+        paragraphs=hints,
+    )
+
+
+def _hint(build: Build, benchmark: str) -> Cell:
+    results = build.address(build.folder) if build.address(build.folder) != "." else f"results/{build.name}"
+    model = f"{results}/models/{build.models[0].name}" if build.models else f"{results}/models/MODEL"
+    command = COMMANDS[benchmark].format(results=f"results/{build.name}", model=model)
+    return Markup("{}: there are no scores yet. <code>python -m txfm evaluate {}</code> makes them.").format(
+        TITLES[benchmark], command
+    )
+
+
+def _scores_part(build: Build, path: Path, frame: pd.DataFrame, record: dict[str, Any], figures: Path) -> Section:
+    folder = path.parent.relative_to(build.folder).as_posix()
+    name = "scores_" + folder.removeprefix("evaluation").strip("/").replace("/", "_").replace(".", "_")
+    benchmarks = list(dict.fromkeys(frame["benchmark"]))
+    primary = frame[frame["primary"]]
+    datasets = list(dict.fromkeys((primary if len(primary) else frame)["dataset"]))
+    beside = [build.link(path.with_suffix(suffix), suffix) for suffix in (".parquet", ".tsv", ".md")]
+    paragraphs: list[Cell] = [
+        Markup("Record: {} ({}), sha256 <code>{}</code>.").format(
+            build.link(path), Markup(", ").join(beside), sums_of(path)["sha256"]
+        ),
+        dropped_in_words(record),
+    ]
+    title = f"{', '.join(TITLES[benchmark] for benchmark in benchmarks)}: {', '.join(datasets)}"
+    pictures: list[Picture] = []
+    tables: list[Table] = []
+    if primary.empty:
+        paragraphs.append("None of its metrics is a primary one; all are in the record.")
+    else:
+        summary = summarise(primary)
+        pictures = _scores_picture(name, summary, title, figures)
+        if benchmarks == ["perturbation"]:
+            tables.append(_tasks_table(name, frame, record))
+        tables.append(_scores_table(name, summary, title))
+    return Section(
+        key=name,
+        title=title,
+        paragraphs=paragraphs,
+        warnings=[str(text) for text in record.get("warnings") or []],
         pictures=pictures,
-        tables=[*tables, *published_tables()],
+        tables=[*tables, *record_tables(name, record)],
     )
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean, sd (n - 1; NaN for one value) and number of values by embedder, metric and post-processing."""
-    titles = scores["task"] + ": " + scores["metric"]
-    chosen = scores["postprocessing"] != ""
-    titles = titles.where(~chosen, titles + ", " + scores["postprocessing"])
-    groups = scores.assign(title=titles).groupby(["embedder", "title"], sort=False)["value"]
-    return groups.agg(mean="mean", sd="std", n="count").reset_index()
+    """Mean, sd (n - 1; NaN for one value) and number of values by `KEYS`."""
+    return scores.groupby(KEYS, sort=False)["value"].agg(mean="mean", sd="std", n="count").reset_index()
 
 
-def _words(row: dict[Hashable, Any]) -> str:
-    return f"{row['embedder']}, {row['title']}: {_mean_sd(row)}."
+def _metric_titles(summary: pd.DataFrame) -> list[str]:
+    """Task and metric in words; the data set where there are several."""
+    several = summary["dataset"].nunique() > 1
+    return [
+        (f"{dataset}, " if several else "") + metric_title(task, metric)
+        for dataset, task, metric in zip(summary["dataset"], summary["task"], summary["metric"], strict=True)
+    ]
 
 
-def _mean_sd(row: dict[Hashable, Any]) -> str:
-    return f"{row['mean']:.4g}" + ("" if pd.isna(row["sd"]) else f" ± {row['sd']:.2g}")
+def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path) -> list[Picture]:
+    drawn = with_whiskers(summary).assign(line=summary["embedder"])
+    drawn["metric"] = list(map(metric_title, summary["task"], summary["metric"]))
+    drawn["panel"] = drawn["dataset"] if drawn["dataset"].nunique() > 1 else ""
+    processed = bool((drawn["postprocessing"] != "").any())
+    drawn["series"] = drawn["postprocessing"].where(drawn["postprocessing"] != "", NO_CHOICE)
+    if not processed:
+        drawn["series"] = drawn["embedder"]
+    titles = [
+        f"{title}, {postprocessing}" if postprocessing else title
+        for title, postprocessing in zip(_metric_titles(summary), summary["postprocessing"], strict=True)
+    ]
+    told = zip(summary["embedder"], titles, summary["mean"], summary["sd"], strict=True)
+    spec = dot_chart(
+        drawn,
+        looks(list(dict.fromkeys(drawn["series"]))),
+        {"embedder": "embedder", "metric": "metric", "dataset": "data"}
+        | ({"postprocessing": "post-processing"} if processed else {})
+        | {"mean": "mean", "sd": "sd", "n": "values"},
+        legend="post-processing" if processed else None,
+        dodged=processed,
+    )
+    return chart(
+        name,
+        spec,
+        drawn,
+        figures,
+        title="Mean and spread over seeds",
+        alt=f"Dots with whiskers, mean and standard deviation over seeds. {title}. "
+        + " ".join(f"{embedder}, {metric}: {_mean_sd(mean, sd)}." for embedder, metric, mean, sd in told),
+        caption="Mean and standard deviation over seeds of primary metrics, in each metric's own unit. Point at a dot "
+        "for its exact value.",
+    )
 
 
-def _scores_table(summary: pd.DataFrame, caption: str) -> Table:
-    titles = list(dict.fromkeys(summary["title"]))
-    cells = {(row["embedder"], row["title"]): _mean_sd(row) for row in summary.to_dict("records")}
-    embedders = dict.fromkeys(summary["embedder"])
-    rows = [[name, *(cells.get((name, title), "not measured") for title in titles)] for name in embedders]
-    return Table(caption=caption, columns=["embedder", *titles], rows=rows, numbers=frozenset(titles))
+def _mean_sd(mean: float, sd: float) -> str:
+    return f"{mean:.4g}" + ("" if pd.isna(sd) else f" ± {sd:.2g}")
 
 
-def score_figure(summary: pd.DataFrame, theme: Theme) -> Figure:
-    """A panel a metric, an embedder a line: point at the mean, whiskers of one standard deviation."""
-    titles, embedders = (list(dict.fromkeys(summary[column])) for column in ("title", "embedder"))
-    styles = looks(embedders)
-    figure = new_figure(WIDTH_INCHES, len(titles) * (0.7 + 0.28 * len(embedders)))
-    for axes, title in zip(figure.subplots(len(titles), 1, squeeze=False)[:, 0], titles, strict=True):
-        for row in summary[summary["title"] == title].to_dict("records"):
-            style = styles[row["embedder"]]
-            whisker = None if pd.isna(row["sd"]) else row["sd"]
-            position = embedders.index(row["embedder"])
-            axes.errorbar(row["mean"], position, xerr=whisker, fmt=style.marker, color=style.colour, capsize=3)
-        axes.set_title(title)
-        axes.set_yticks(range(len(embedders)), embedders)
-        axes.set_ylim(len(embedders) - 0.5, -0.5)
-        axes.grid(axis="x")
-        axes.tick_params(length=0)
-    return figure
+def _scores_table(name: str, summary: pd.DataFrame, title: str) -> Table:
+    """A row an embedder and post-processing, a column a metric; the file has a row a number."""
+    titled = summary.assign(title=_metric_titles(summary))
+    cells = {
+        (row["embedder"], row["postprocessing"], row["title"]): _mean_sd(row["mean"], row["sd"])
+        for row in titled.to_dict("records")
+    }
+
+    def column(metric: str) -> Column:
+        def text(record: Record) -> Cell:
+            return cells.get((record["embedder"], record["postprocessing"], metric), "")
+
+        return Column(title=metric, text=text, is_number=True)
+
+    chosen = Column(title="post-processing", text=lambda record: record["postprocessing"] or NO_CHOICE)
+    processed = (titled["postprocessing"] != "").any()
+    embedders = list(dict.fromkeys(titled["embedder"]))
+    lines = titled[["embedder", "postprocessing"]].drop_duplicates().to_dict("records")
+    return Table(
+        name=name,
+        caption=f"{title}: mean ± sd over seeds",
+        columns=[
+            words("embedder", "embedder"),
+            *([chosen] if processed else []),
+            *(column(metric) for metric in dict.fromkeys(titled["title"])),
+        ],
+        records=sorted(
+            ({str(key): value for key, value in row.items()} for row in lines),
+            key=lambda row: embedders.index(row["embedder"]),
+        ),
+        raw=summary,
+    )
 
 
-def _jsons(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.json"))
+def _tasks_of(frame: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
+    settings = record.get("settings") or {}
+    tasks = settings.get("tasks") or list(dict.fromkeys(frame["task"]))
+    return summarise_tasks(frame, settings.get("fixed", "centering"), tasks)
 
 
-def _grid_table(grid: dict[str, Any]) -> Table:
-    numbers = ["mean", "sd", "difference", "adjusted p"]
-    rows = []
-    for row in grid["rows"]:
-        metric = ", ".join(filter(None, [row["metric"], row["postprocessing"]]))
-        cell = f"{row['factor']}: {row['alternative']}" if row["factor"] else "default"
-        p = _optional(row["p_adjusted"], ".2g") + ("*" if row["significant"] else "")
-        values = [f"{row['mean']:.4f}", _optional(row["sd"], ".4f"), _optional(row["difference"], "+.4f"), p]
-        rows.append([cell, f"{row['benchmark']}: {row['dataset']}", metric, *values])
-    caption = f"Ablation grid {grid['name']}: difference to the default; * marks a significant one"
-    return Table(caption=caption, columns=["cell", "data", "metric", *numbers], rows=rows, numbers=frozenset(numbers))
+def _tasks_table(name: str, frame: pd.DataFrame, record: dict[str, Any]) -> Table:
+    tasks = _tasks_of(frame, record)
+    fixed = (record.get("settings") or {}).get("fixed", "centering")
+    return Table(
+        name=f"{name}_tasks",
+        caption="Scores of tasks, times 100 as in Table 2 of the paper: the best post-processing, and a fixed one",
+        columns=[
+            words("embedder", "embedder"),
+            words("task", "task"),
+            mean_and_sd("best", "best", "best_sd", ".2f", "not scored"),
+            words("best post-processing", "best_postprocessing"),
+            mean_and_sd(fixed, "fixed", "fixed_sd", ".2f", "not scored"),
+        ],
+        records=[{str(key): value for key, value in row.items()} for row in tasks.to_dict("records")],
+        folded=True,
+    )
 
 
-def _optional(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
+def beside_published(frame: pd.DataFrame, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Averages of the perturbation benchmark over all six tasks, and recall of decoder weights, of these scores."""
+    found: list[dict[str, Any]] = []
+    of_screen = frame[frame["benchmark"] == "perturbation"]
+    for dataset, of_data in of_screen.groupby("dataset", sort=False):
+        tasks = _tasks_of(of_data, record)
+        if not set(TASKS) <= set(tasks["task"]):
+            continue  # the paper's average is over all six
+        averages = tasks[(tasks["task"] == AVERAGE_OF_TASKS) & tasks["best"].notna()]
+        found += [
+            {"quantity": AVERAGE, "model": row["embedder"], "data": dataset, "value": row["best"]}
+            for row in averages.to_dict("records")
+        ]
+    recalled = frame[(frame["benchmark"] == "genes") & (frame["task"] == "decoder") & frame["primary"]]
+    for (model, database), draws in recalled.groupby(["embedder", "dataset"], sort=False):
+        found.append({"quantity": RECALL, "model": model, "data": database, "value": 100 * draws["value"].mean()})
+    return [row | {"source": OURS, "highest": row["value"]} for row in found]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from txfm.files import temporary_beside
 from txfm.report.benchmark_sections import benchmarks_section
+from txfm.report.charts import NOT_INSTALLED, is_installed
 from txfm.report.corpus_sections import (
     batches_section,
     counts_section,
@@ -13,13 +14,13 @@ from txfm.report.corpus_sections import (
     variants_section,
 )
 from txfm.report.model_sections import evaluation_section, maps_section, models_section
-from txfm.report.page import Section, Table, render, study_cell
+from txfm.report.page import Section, render, study_cell
 from txfm.report.results import Build, read_build
-from txfm.report.table_files import write_tables
+from txfm.report.tables import Column, Table, number, words, write_tables
 
 
 def build_page(results: Path, out: Path) -> int:
-    """Write the page of a build, its pictures into figures/ and its tables into figures/tables/.
+    """Write the page of a build, its pictures into figures/ (SVG, PNG, parquet), its tables into figures/tables/.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def build_page(results: Path, out: Path) -> int:
     InputError
         There is no corpus in the folder.
     """
-    build = read_build(results)
+    build = read_build(results, out.parent)
     figures = results / "figures"
     sections = [
         studies_section(build),
@@ -54,8 +55,9 @@ def build_page(results: Path, out: Path) -> int:
         opening_section(build),
         sources_section(build),
     ]
-    write_tables(sections, figures / "tables")
-    page = render(build.name, facts(build), sorted(build.simulated), sections)
+    write_tables([table for section in sections for table in section.all_tables()], figures / "tables")
+    notes = [] if is_installed() else [NOT_INSTALLED]
+    page = render(build.name, facts(build), sorted(build.simulated), sections, build.address(figures), notes)
     temporary = temporary_beside(out)
     temporary.write_text(page)
     temporary.rename(out)
@@ -113,23 +115,33 @@ def sources_section(build: Build) -> Section:
     """Files and versions that the corpus was made from."""
     titles = {study: title for (study, _), title in build.titles().items()}
     files = [
-        [study_cell(titles[study]), entry["file"], f"{entry['size']:,}", entry["sha256"]]
+        {"study": titles[study]} | {name: entry[name] for name in ("file", "size", "sha256")}
         for study, entries in sorted(build.corpus["sources"].items())
         for entry in entries
     ]
-    versions = [[tool, version] for tool, version in build.corpus["tools"].items()]
-    columns = ["study", "file", "bytes", "sha256"]
+    versions = [{"tool": tool, "version": version} for tool, version in build.corpus["tools"].items()]
     return Section(
         key="sources",
         title="Sources and versions",
         tables=[
             Table(
+                name="sources",
                 caption=f"{len(files):,} source files",
-                columns=columns,
-                rows=files,
-                numbers=frozenset({"bytes"}),
+                columns=[
+                    Column(title="study", text=lambda record: study_cell(record["study"])),
+                    words("file", "file"),
+                    number("bytes", "size"),
+                    words("sha256", "sha256"),
+                ],
+                records=files,
                 folded=True,
             ),
-            Table(caption="Versions", columns=["tool", "version"], rows=versions, folded=True),
+            Table(
+                name="versions",
+                caption="Versions",
+                columns=[words("tool", "tool"), words("version", "version")],
+                records=versions,
+                folded=True,
+            ),
         ],
     )

@@ -1,4 +1,4 @@
-"""From a drawing function to pictures for the page (SVG, light and dark) and a PNG file."""
+"""From a drawing function to pictures for the page (SVG, light and dark), and the same as files."""
 
 import base64
 import io
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from txfm.report.palette import DARK, LIGHT, Theme
+from txfm.report.tables import write_frame
 
 Draw = Callable[[Theme], Figure]
 PNG_DOTS_PER_INCH = 160
@@ -19,16 +22,18 @@ PNG_DOTS_PER_INCH = 160
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture of the page.
+    """A picture of the page, which is also figures/NAME.svg, .png and .parquet.
 
     Attributes
     ----------
     name : str
-        File name below figures/, without .png.
+        File name below figures/, without its ending.
     title, alt, caption : str
         Heading, description for people who do not see it, and text below it.
     light, dark : str
         data: addresses of SVG images.
+    spec : dict or None
+        In Vega-Lite, of a picture that answers the pointer.
     """
 
     name: str
@@ -37,18 +42,23 @@ class Picture:
     caption: str
     light: str
     dark: str
+    spec: dict[str, Any] | None = None
 
 
-def picture(name: str, draw: Draw, folder: Path, *, title: str, alt: str, caption: str = "") -> Picture:
-    """Draw for both themes and save the light one as PNG.
+def picture(
+    name: str, draw: Draw, drawn: pd.DataFrame, folder: Path, *, title: str, alt: str, caption: str = ""
+) -> Picture:
+    """Draw for both themes with matplotlib; save the light one as SVG and PNG, and what is drawn as parquet.
 
     Parameters
     ----------
     name : str
     draw : callable
         Theme to Figure; called once a theme, with matplotlib's settings for it.
+    drawn : pandas.DataFrame
+        What the picture shows.
     folder : Path
-        Where the PNG goes.
+        Where the files go.
     title, alt, caption : str
 
     Returns
@@ -56,16 +66,27 @@ def picture(name: str, draw: Draw, folder: Path, *, title: str, alt: str, captio
     Picture
     """
     images = {}
+    folder.mkdir(parents=True, exist_ok=True)
     for theme in (LIGHT, DARK):
         with _style(theme):
             figure = draw(theme)
-            image = io.BytesIO()
-            figure.savefig(image, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-            images[theme.name] = "data:image/svg+xml;base64," + base64.b64encode(image.getvalue()).decode()
+            images[theme.name] = svg_address(_svg(figure, transparent=True))
             if theme is LIGHT:
-                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{name}.svg").write_bytes(_svg(figure, transparent=False))
                 figure.savefig(folder / f"{name}.png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+    write_frame(drawn, folder / f"{name}.parquet")
     return Picture(name=name, title=title, alt=alt, caption=caption, light=images["light"], dark=images["dark"])
+
+
+def svg_address(image: bytes) -> str:
+    """An SVG image as a data: address."""
+    return "data:image/svg+xml;base64," + base64.b64encode(image).decode()
+
+
+def _svg(figure: Figure, *, transparent: bool) -> bytes:
+    image = io.BytesIO()
+    figure.savefig(image, format="svg", transparent=transparent, metadata={"Date": None, "Creator": None})
+    return image.getvalue()
 
 
 def _style(theme: Theme) -> AbstractContextManager[None]:

@@ -1,57 +1,53 @@
 """The page: sections of sentences, pictures and tables, rendered with one template."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from txfm.report.charts import javascript, page_config
 from txfm.report.drawing import Picture
 from txfm.report.palette import DARK, LIGHT
-
-Cell = str | Markup
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table; columns named in `numbers` are set flush right.
-
-    Attributes
-    ----------
-    caption : str
-    columns : sequence of str
-        The first one heads the rows.
-    rows : sequence of sequences of str
-    numbers : frozenset of str
-    folded : bool
-        Shown on request only.
-    published : bool
-        Values of a publication, set apart from ours.
-    """
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    numbers: frozenset[str] = frozenset()
-    folded: bool = False
-    published: bool = False
+from txfm.report.tables import Cell, Table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A section of the page; what it cannot show it says in `paragraphs`."""
+    """A section of the page, or a part of one; what it cannot show it says in `paragraphs`."""
 
     key: str
     title: str
     paragraphs: Sequence[Cell] = ()
+    warnings: Sequence[Cell] = ()
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     points: Sequence[Cell] = ()
     code: Sequence[tuple[str, str]] = field(default=())
+    parts: "Sequence[Section]" = ()
+
+    def all_tables(self) -> Iterator[Table]:
+        """Its own tables, then those of its parts."""
+        yield from self.tables
+        for part in self.parts:
+            yield from part.all_tables()
+
+    def all_pictures(self) -> Iterator[Picture]:
+        """Its own pictures, then those of its parts."""
+        yield from self.pictures
+        for part in self.parts:
+            yield from part.all_pictures()
 
 
-def render(name: str, facts: Sequence[tuple[str, str]], simulated: Sequence[str], sections: Sequence[Section]) -> str:
+def render(
+    name: str,
+    facts: Sequence[tuple[str, str]],
+    simulated: Sequence[str],
+    sections: Sequence[Section],
+    figures: str = "figures",
+    notes: Sequence[str] = (),
+) -> str:
     """Render the page.
 
     Parameters
@@ -63,6 +59,10 @@ def render(name: str, facts: Sequence[tuple[str, str]], simulated: Sequence[str]
     simulated : sequence of str
         Studies to warn about.
     sections : sequence of Section
+    figures : str
+        The folder of pictures, as the page's links name it.
+    notes : sequence of str
+        What the whole page lacks.
 
     Returns
     -------
@@ -76,10 +76,20 @@ def render(name: str, facts: Sequence[tuple[str, str]], simulated: Sequence[str]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("template.html")
-    return (
-        template.render(name=name, facts=facts, simulated=simulated, sections=sections, light=LIGHT, dark=DARK) + "\n"
+    has_charts = any(picture.spec for section in sections for picture in section.all_pictures())
+    page = environment.get_template("template.html").render(
+        name=name,
+        facts=facts,
+        simulated=simulated,
+        sections=sections,
+        figures=figures,
+        notes=notes,
+        light=LIGHT,
+        dark=DARK,
+        javascript=Markup(javascript()) if has_charts else "",
+        configs={theme.name: page_config(theme) for theme in (LIGHT, DARK)},
     )
+    return page + "\n"
 
 
 def study_cell(title: str) -> Cell:
@@ -96,8 +106,3 @@ def citation_cell(study: dict[str, Any] | None) -> Cell:
     if not citation.get("doi"):
         return f"{text}{year}"
     return Markup('<a href="https://doi.org/{}">{}</a>{}').format(citation["doi"], text, year)
-
-
-def short(digest: str) -> Cell:
-    """The first characters of a digest; the whole one on request."""
-    return Markup('<code title="{}">{}</code>').format(digest, digest[:12])

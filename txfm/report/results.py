@@ -1,6 +1,7 @@
 """Reading results/<name>: only what a build wrote there."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import zarr
+from markupsafe import Markup
 
 from txfm.errors import InputError
+from txfm.evaluation.table import FORMAT as HELD_OUT_FORMAT
+from txfm.report.tables import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,10 @@ class TrainedModel:
     metrics: list[dict[str, Any]]
     embeddings: Path | None
 
+    def validations(self) -> list[dict[str, Any]]:
+        """Lines of the validations."""
+        return [line for line in self.metrics if line["kind"] == "validation"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Build:
@@ -43,6 +51,8 @@ class Build:
     ----------
     folder : Path
         results/<name>.
+    page_folder : Path
+        Where the page lies: its links start there.
     corpus : dict
         corpus.json.
     variants : list of dict
@@ -52,17 +62,18 @@ class Build:
     measured : dict
         (study, recipe) to bool (n_axis,): genes that the training store measures; no entry for a missing store.
     models : list of TrainedModel
-    tables : list of dict
-        Evaluations, by file name.
+    tables : dict
+        File to comparison on a held-out study (`txfm evaluate held-out`).
     """
 
     folder: Path
+    page_folder: Path
     corpus: dict[str, Any]
     variants: list[dict[str, Any]]
     reports: list[dict[str, Any]]
     measured: dict[tuple[str, str], np.ndarray]
     models: list[TrainedModel]
-    tables: list[dict[str, Any]]
+    tables: dict[Path, dict[str, Any]]
 
     @property
     def name(self) -> str:
@@ -93,14 +104,25 @@ class Build:
             for study, recipe in pairs
         }
 
+    def address(self, path: Path) -> str:
+        """A file or folder below `folder`, as the page's links name it."""
+        return Path(os.path.relpath(path, self.page_folder)).as_posix()
 
-def read_build(folder: Path) -> Build:
+    def link(self, path: Path, text: str = "") -> Cell:
+        """A link to a file below `folder`; its plain name where it is not there."""
+        text = text or path.relative_to(self.folder).as_posix()
+        return Markup('<a href="{}">{}</a>').format(self.address(path), text) if path.exists() else text
+
+
+def read_build(folder: Path, page_folder: Path | None = None) -> Build:
     """Read a results folder.
 
     Parameters
     ----------
     folder : Path
         results/<name>.
+    page_folder : Path, optional
+        Where the page will lie, if not in `folder`.
 
     Raises
     ------
@@ -119,12 +141,13 @@ def read_build(folder: Path) -> Build:
     reports = [json.loads(path.read_text()) for path in (folder / "qc").glob("*.json")]
     return Build(
         folder=folder,
+        page_folder=page_folder or folder,
         corpus=corpus,
         variants=[json.loads(path.read_text()) for path in sorted((folder / "corpus" / "variants").glob("*.json"))],
         reports=sorted(reports, key=lambda entry: (entry["role"] != "train", entry["study"], entry["recipe"])),
         measured=dict(_measured(folder / "corpus", corpus)),
         models=[_model(path.parent) for path in sorted((folder / "models").glob("*/model.json"))],
-        tables=list(_tables(folder / "evaluation")),
+        tables=dict(_tables(folder / "evaluation")),
     )
 
 
@@ -151,8 +174,8 @@ def _model(folder: Path) -> TrainedModel:
     )
 
 
-def _tables(folder: Path) -> Iterator[dict[str, Any]]:
+def _tables(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(folder.glob("*.json")):
         table = json.loads(path.read_text())
-        if table.get("format") == "txfm-evaluation":
-            yield table
+        if table.get("format") == HELD_OUT_FORMAT:
+            yield path, table

@@ -5,11 +5,13 @@ import os
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from curation.ablation import refuse_equal_cells
 from curation.acquire.source_files import host_load
 from curation.errors import InputError
 from curation.notice import notice
@@ -30,10 +32,21 @@ os.environ.update(
 # Every name of the config is looked up here: a wrong one ends the run before any file is written.
 try:
     PLAN = read_plan(config, ROOT)
-    for name, fields in PLAN.all_models.items():
-        config_from_mapping(fields)
+    complete_models = {name: config_from_mapping(fields) for name, fields in PLAN.all_models.items()}
+    if PLAN.ablation:
+        refuse_equal_cells(PLAN.ablation, complete_models)
 except (InputError, ModelError) as error:
     raise WorkflowError(str(error)) from None
+if PLAN.evaluation_files and workflow.is_main_process:
+    from txfm.evaluation.sample_file import check_names
+
+    made = {f"sources/{source}/{file}" for source, files in PLAN.sources.items() for file in files}
+    try:
+        for name, file in PLAN.evaluation_files.items():
+            if Path(file.path).exists() or file.path not in made:
+                check_names(Path(file.path), file.columns, file.obsm, f"config, key evaluation.files.{name}")
+    except ModelError as error:
+        raise WorkflowError(str(error)) from None
 if PLAN.obstacles() and workflow.is_main_process:
     logger.warning("This release cannot build all of it:\n  " + "\n  ".join(PLAN.obstacles()))
 BUILD = f"results/{PLAN.name}"
@@ -297,12 +310,22 @@ def evaluated():
     return [*trained_models(), *fitted_baselines()]
 
 
+@cache
+def warn_once(text):
+    """Say something before the first job, however many rules ask for what it is about."""
+    if workflow.is_main_process:
+        logger.warning(text)
+
+
 def grid(wildcards):
     """Return the folders of the grid's models; the config is asked for a grid only where a target needs one."""
     try:
-        return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in PLAN.grid().runs]
+        ablation = PLAN.grid()
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    if ablation.lack_of_seeds:
+        warn_once(ablation.lack_of_seeds)
+    return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in ablation.runs]
 
 
 def grid_files(wildcards):
@@ -318,6 +341,11 @@ def benchmark_folders(parent):
     ]
     chosen = {"study": by_label, "genes": [f"{parent}/genes"]}
     return [folder for name, folders in chosen.items() if name in PLAN.benchmarks for folder in folders]
+
+
+def file_folders():
+    """Return the folders of scores on the user's own files."""
+    return [f"{BUILD}/evaluation/{name}.{file.benchmark}" for name, file in PLAN.evaluation_files.items()]
 
 
 def scored(folders):
@@ -336,17 +364,34 @@ def relations_option():
     return " ".join([*(["--relations", shlex.quote(PLAN.relations)] if PLAN.relations else []), "--without-relations"])
 
 
+def true_modules():
+    """Return the file of the simulated screen whose modules of genes are known."""
+    return [f"sources/{source}/{file}" for source, file in SIMULATED if source == PLAN.true_modules]
+
+
+def modules_option(wildcards, input):
+    """Return the options of the gene benchmark for modules; they are sought where they are known."""
+    return f"--modules --truth {shlex.quote(str(input.truth[0]))}" if input.truth else ""
+
+
 def benchmark_columns(wildcards):
     """Return the options of the benchmark that a study's label asks for."""
+    named = f"--study {wildcards.study} --name {wildcards.study}"
     if wildcards.benchmark == "perturbation":
-        return relations_option()
-    return f"--label {PLAN.evaluation_labels[wildcards.study]}"
+        return f"{named} {relations_option()}"
+    return f"{named} --label {PLAN.evaluation_labels[wildcards.study]} --batch batch"
+
+
+def file_options(wildcards):
+    """Return the options of the benchmark of a user's own file."""
+    options = f"--name {wildcards.file} {shlex.join(PLAN.evaluation_files[wildcards.file].options)}"
+    return f"{options} {relations_option()}" if wildcards.benchmark == "perturbation" else options
 
 
 def layer_columns(wildcards):
     """Return the columns that layers are scored by."""
     label = PLAN.evaluation_labels[wildcards.study]
-    return "--perturbation perturbation --batch batch" if label == "perturbation" else f"--label {label}"
+    return f"{'--perturbation' if label == 'perturbation' else '--label'} {label} --batch batch"
 
 
 def training(field):
@@ -419,6 +464,7 @@ def products(kind):
         "benchmarks": scored(
             [
                 *benchmark_folders(f"{BUILD}/evaluation"),
+                *file_folders(),
                 *(
                     f"{BUILD}/evaluation/{study}.layers"
                     for study in PLAN.evaluation_labels

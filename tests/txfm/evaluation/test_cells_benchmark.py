@@ -98,6 +98,7 @@ def test_every_embedder_metric_and_seed_has_a_number(scored):
     assert record["cells"]["n_cells"] == N_CELLS - 4
     assert not record["warnings"]
     assert record["software"]["igraph"]
+    assert record["constants"]["clusters"]["n_neighbours"] == 15
 
 
 def test_the_embedding_that_separates_types_is_above_random_numbers(scored):
@@ -134,6 +135,19 @@ def test_the_order_of_rows_changes_nothing(scored, tmp_path):
     frame, _ = read_scores(scored)
     permuted, _ = read_scores(tmp_path / "out")
     pd.testing.assert_frame_equal(frame[frame["embedder"] == "X_type"].reset_index(drop=True), permuted)
+
+
+def test_an_mlp_that_sees_components_is_told_once_and_recorded(file, tmp_path, capsys):
+    adata = ad.read_h5ad(file)
+    adata.obsm["X_wide"] = np.tile(adata.obsm["X_type"], 683)
+    adata.write_h5ad(tmp_path / "wide.h5ad")
+    options = ["--obsm", "X_wide", "--no-random", "--split-seeds", "0", "--tasks", "mlp"]
+    assert score(tmp_path / "wide.h5ad", tmp_path / "out", *options) == 0
+    _, record = read_scores(tmp_path / "out")
+    assert record["warnings"][1:] == ["The MLP of X_wide saw principal components of its 2,049 dimensions, at most 512"]
+    assert pd.read_parquet(tmp_path / "out" / "probes.parquet")["n_inputs"].item() <= N_CELLS
+    assert record["settings"]["probe"]["mlp_components"] == 512
+    assert "saw principal components" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:Observation names are not unique")

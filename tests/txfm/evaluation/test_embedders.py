@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from txfm.__main__ import main
 from txfm.embedder import Embedder
 from txfm.errors import InputError
 from txfm.evaluation.embedders import check_embedders, embeddings_of
+from txfm.evaluation.sample_file import check_names
 from txfm.evaluation.samples import read_samples
 
 N_CELLS = 12
@@ -87,6 +89,27 @@ def test_a_wrong_column_or_key_gets_the_list_of_those_that_exist(tmp_path):
         samples.labels("guides")
     with pytest.raises(InputError, match=r"no 'X_othr' in obsm(.|\n)*X_other(.|\n)*did you mean X_other\?"):
         check_embedders(samples, [], ["X_othr"])
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # anndata writes it
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_names_of_a_file_are_checked_without_reading_it(tmp_path, suffix):
+    path = write_cells(tmp_path / f"cells{suffix}", X_other=np.ones((N_CELLS, 2)))
+    check_names(path, {"batch": "guide"}, ["X_other"], "config")
+    with pytest.raises(InputError, match=r"no column 'lane'(.|\n)*config.batch(.|\n)*guide, study"):
+        check_names(path, {"batch": "lane"}, [], "config")
+    with pytest.raises(InputError, match=r"no 'X_othr' in obsm(.|\n)*config.obsm(.|\n)*X_other"):
+        check_names(path, {}, ["X_othr"], "config")
+
+
+def test_names_of_a_file_of_old_anndata_are_checked(tmp_path):
+    with h5py.File(tmp_path / "old.h5ad", "w") as file:
+        file["obs"] = np.zeros(3, dtype=[("index", "S2"), ("lane", "i4")])
+        file["obsm"] = np.ones(3, dtype=[("X_pca", "f4", (2,))])
+    check_names(tmp_path / "old.h5ad", {"batch": "lane"}, ["X_pca"], "config")
+    with pytest.raises(InputError, match="one of lane\n"):
+        check_names(tmp_path / "old.h5ad", {"batch": "index"}, [], "config")
+    np.testing.assert_array_equal(read_samples(tmp_path / "old.h5ad").obsm("X_pca"), np.ones((3, 2)))
 
 
 def test_a_model_that_saw_the_study_is_refused(pca, tmp_path):

@@ -1,6 +1,7 @@
 """The perturbation benchmark: what is scored, chosen, averaged, refused, and reported with a reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 
 from txfm.__main__ import main
 from txfm.errors import InputError
-from txfm.evaluation.embedders import Embedding
+from txfm.evaluation.embedders import Embedding, embeddings_of
 from txfm.evaluation.perturbation import run as run_module
 from txfm.evaluation.perturbation.run import run_benchmark
 from txfm.evaluation.perturbation.screen import Screen, read_screen
@@ -139,6 +140,7 @@ def test_tables_for_people_and_frames_for_programs_lie_beside_the_scores(scored)
         "consistency.parquet",
     }
     page = (scored / "scores.md").read_text()
+    assert "All of them split the cells alike" in page
     for words in ("## Best post-processing", "## Fixed post-processing: centering", "## All candidates", "X_log"):
         assert words in page
     consistency = pd.read_parquet(scored / "consistency.parquet")
@@ -167,6 +169,7 @@ def test_the_network_and_other_splits_are_scored_when_asked_for(place, tmp_path)
         assert values.index.tolist() == [0, 3]
         assert values[0] != values[3]
     assert not frame.loc[frame["metric"].str.endswith("_network"), "primary"].any()
+    assert "Each has a split of its own" in (tmp_path / "out" / "scores.md").read_text()
 
 
 # --- what cannot be scored has a reason
@@ -278,6 +281,25 @@ def test_a_batch_without_controls_is_told_once(place):
 # --- the cells that are scored
 
 
+def test_the_order_of_rows_changes_no_draw(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("txfm.evaluation.perturbation.tasks.N_NULL_CELLS", 100)
+    adata = ad.read_h5ad(place / "screen.h5ad")
+    adata[np.random.default_rng(3).permutation(adata.n_obs)].copy().write_h5ad(tmp_path / "permuted.h5ad")
+    settings = replace(FAST, tasks=("ilisi", "knn", "pcst"), postprocessings=("centering",), max_ilisi_cells=150)
+    frames = []
+    for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad"):
+        screen = screen_of(path, max_cells=200)
+        embeddings = embeddings_of(screen.samples, [], ["X_log"])
+        outcome = run_benchmark(screen, embeddings, {}, settings, "screen")
+        frames.append(score_frame(outcome.scores))
+    assert {0, 1} <= set(frames[0]["seed"].dropna())
+    pd.testing.assert_frame_equal(*frames)
+    by_name = [
+        screen_of(path).expression.log_normalised for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad")
+    ]
+    assert (by_name[0] != by_name[1]).nnz == 0
+
+
 def test_cells_that_are_not_scored_are_counted_by_reason(place, tmp_path):
     screen = ad.read_h5ad(place / "screen.h5ad")
     guide, lane = screen.obs["guide"].astype(object), screen.obs["lane"].astype(object)
@@ -328,7 +350,8 @@ def test_a_column_of_controls_is_read_as_it_is_meant_or_refused(place, dtype):
     samples = read_samples(place / "screen.h5ad")
     expected = samples.obs["is_control"].to_numpy(dtype=bool)
     samples.obs["is_control"] = samples.obs["is_control"].astype(dtype)
-    np.testing.assert_array_equal(read_screen(samples, "guide", "lane").is_control, expected)
+    read = read_screen(samples, "guide", "lane")
+    np.testing.assert_array_equal(read.is_control, expected[read.rows])
     if dtype != "str":
         samples.obs.loc[samples.obs["guide"] == "G1", "is_control"] = pd.NA if dtype == "boolean" else np.nan
         with pytest.raises(InputError, match="12 of 368 values are missing"):

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, check_choice
+from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, check_choice, reading_of
 from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def add_choices(group: "argparse._ArgumentGroup") -> None:
 def run(args: argparse.Namespace) -> None:
     """Score embedders on labels of cells."""
     from txfm.evaluation.cells.cells import read_cells
+    from txfm.evaluation.cells.constants import constants
     from txfm.evaluation.cells.page import markdown
     from txfm.evaluation.cells.run import run_benchmark
     from txfm.evaluation.cells.summary import summarise
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
         studies=args.study,
         device=settings.device,
         counts=args.counts,
+        reading=reading_of(args),
         random=not args.no_random,
     )
     dataset = args.name or args.file.stem
@@ -71,14 +73,16 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "benchmark": "cell_types",
         "dataset": dataset,
-        "settings": asdict(settings) | {"label": args.label, "batch": args.batch, "counts": args.counts},
+        "settings": asdict(settings)
+        | {"label": args.label, "batch": args.batch, "counts": args.counts, **asdict(reading_of(args))},
         "inputs": {"cells": samples.identity},
         "cells": cells.description(),
         "embedders": outcome.embedders,
         "dropped": cells.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
-        "software": software(*(("igraph",) if outcome.clusterings else ())),
+        "constants": constants(),
+        "software": software(),
     }
     page = markdown(summary, record)
     details = {f"{name}.parquet": each for name, each in outcome.frames.items() if len(each)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from txfm.evaluation.cells.probes import DEFAULT
 from txfm.evaluation.cells.settings import TITLES
 from txfm.evaluation.telling import page_end
 
@@ -18,8 +19,9 @@ METHOD = (
     "ASW: (silhouette of the labels + 1) / 2; 0.5 says nothing. ASW batch: mean of 1 - |silhouette of the batch| "
     "within a label, then over labels (scib); 1 is perfect mixing, which random numbers come near.",
     "Linear, MLP: classifiers on standardised dimensions, tested on other batches (a quarter of them) where there are "
-    "three or more; learning rate and end of training are chosen on a fifth of the training cells. Macro-F1: mean "
-    "over labels.",
+    "three or more; learning rate and end of training are chosen on a fifth of the training cells. The MLP of more "
+    f"than {DEFAULT.mlp_widest:,} dimensions sees {DEFAULT.mlp_components} principal components of the training cells. "
+    "Macro-F1: mean over labels.",
     "random: independent normal numbers in place of an embedding: the floor of all but ASW batch, whose top it is.",
 )
 

@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sweep", action="store_true", help="also with 8 to 1,024 components")
     parser.add_argument(
-        "--checkpoints", type=Path, metavar="FOLDER", help="also along the training of the one model: its step-<n>/"
+        "--checkpoints",
+        type=Path,
+        metavar="FOLDER",
+        help="also along the training of the one model: MODEL.kept, where train --keep-every-steps wrote it",
     )
     modules = parser.add_argument_group("modules of genes (needs igraph, extra `evaluate`)")
     modules.add_argument("--modules", action="store_true", help="find modules of genes, and test them for enrichment")

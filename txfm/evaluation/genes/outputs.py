@@ -8,7 +8,7 @@ import pandas as pd
 
 from txfm.artifact.sums import sums_of
 from txfm.errors import InputError
-from txfm.evaluation.genes.enrichment import joined
+from txfm.evaluation.genes.enrichment import SIGNIFICANT, joined
 from txfm.evaluation.genes.page import markdown, without_relations
 from txfm.evaluation.genes.projection import COMPONENTS, OTHER_COMPONENTS
 from txfm.evaluation.genes.recall import METRICS, SHUFFLE_SEED
@@ -21,7 +21,7 @@ from txfm.evaluation.scores import DTYPES, reason_of, score_frame, software, wri
 
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
     """Write the folder; each file replaces an older one in one step, and scores.json comes last."""
-    summary, comparisons = summarise(results.recall), compare(results.recall)
+    summary, comparisons = summarise(results.recall), compare(results.pairs)
     frames = {
         "summary.tsv": summary,
         "comparisons.parquet": comparisons,
@@ -85,10 +85,11 @@ def record_of(benchmark: GeneBenchmark, relations: Iterable[Path], not_scored: l
             "components": {f"{kind} {table}": n for (kind, table), n in COMPONENTS.items()}
             | {"all others": OTHER_COMPONENTS},
             "shuffle_seed": SHUFFLE_SEED,
+            "enriched_p_adjusted_below": SIGNIFICANT,
             "metrics": dict(METRICS),
             "modules": None if modules is None else {**vars(modules), "seeds": list(modules.seeds)},
         },
         "inputs": {path.name: sums_of(path) for path in files},
         "not_scored": not_scored,
-        "software": software(*(["igraph"] if modules else [])),
+        "software": software(),
     }

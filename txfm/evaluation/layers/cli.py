@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_relations, add_samples
+from txfm.evaluation.arguments import add_computing, add_relations, add_samples, reading_of
 from txfm.evaluation.cells.cli import add_choices, settings_of
 from txfm.evaluation.destination import check_folder
 
@@ -34,9 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score the layers of networks."""
+    from txfm.evaluation.cells.constants import constants as cells_constants
     from txfm.evaluation.embedders import unchecked
     from txfm.evaluation.layers.page import markdown
     from txfm.evaluation.layers.run import layer_embeddings, score_layers
+    from txfm.evaluation.perturbation.constants import constants as screen_constants
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
     from txfm.evaluation.telling import tell_not_scored
@@ -48,7 +50,15 @@ def run(args: argparse.Namespace) -> None:
     device = str(hardware.device)
     samples = read_samples(args.file)
     question = _question(args, samples, device)
-    models = layer_embeddings(samples, args.models, args.layers, studies=args.study, device=device, counts=args.counts)
+    models = layer_embeddings(
+        samples,
+        args.models,
+        args.layers,
+        studies=args.study,
+        device=device,
+        counts=args.counts,
+        reading=reading_of(args),
+    )
     dataset = args.name or args.file.stem
     outcome = score_layers(question, models, dataset, lambda line: print(line, flush=True))
     frame = score_frame(outcome.scores)
@@ -60,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         "perturbation": args.perturbation,
         "control": args.control,
         "counts": args.counts,
+        **asdict(reading_of(args)),
         **({} if question.cells is None else {"cells": asdict(question.cell_settings)}),
         **({} if question.screen is None else {"screen": asdict(question.screen_settings)}),
     }
@@ -79,6 +90,10 @@ def run(args: argparse.Namespace) -> None:
         "dropped": dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
+        "constants": {
+            **({} if question.cells is None else {"cells": cells_constants()}),
+            **({} if question.screen is None else {"screen": screen_constants()}),
+        },
         "software": software(),
     }
     summary = outcome.summary(frame)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, check_choice
+from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, check_choice, reading_of
 from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score embedders on a screen."""
+    import numpy as np
+
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
+    from txfm.evaluation.perturbation.constants import constants
     from txfm.evaluation.perturbation.page import markdown
     from txfm.evaluation.perturbation.run import run_benchmark
     from txfm.evaluation.perturbation.screen import read_screen
@@ -75,8 +78,9 @@ def run(args: argparse.Namespace) -> None:
         studies=args.study,
         device=settings.device,
         counts=args.counts,
+        reading=reading_of(args),
         random=not args.no_random,
-        rows=None if args.max_cells is None else screen.rows,
+        rows=None if args.max_cells is None else np.sort(screen.rows),
     )
     dataset = args.name or args.file.stem
     outcome = run_benchmark(screen, embeddings, relations, settings, dataset, lambda line: print(line, flush=True))
@@ -87,8 +91,14 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "benchmark": "perturbation",
         "dataset": dataset,
-        "settings": asdict(settings)
-        | {"perturbation": args.perturbation, "batch": args.batch, "control": args.control, "counts": args.counts},
+        "settings": {
+            **asdict(settings),
+            "perturbation": args.perturbation,
+            "batch": args.batch,
+            "control": args.control,
+            "counts": args.counts,
+            **asdict(reading_of(args)),
+        },
         "inputs": {"screen": samples.identity, "relations": _identity_of(args.relations, relations)},
         "screen": {
             "n_cells": len(screen),
@@ -101,6 +111,7 @@ def run(args: argparse.Namespace) -> None:
         "dropped": screen.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
+        "constants": constants(),
         "software": software(),
     }
     page = markdown(frame, summary, record, settings)

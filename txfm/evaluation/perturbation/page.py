@@ -12,7 +12,7 @@ from txfm.evaluation.telling import page_end
 
 TITLES = {**TASKS, "efaar": "consistency (EFAAR)"}
 METHOD = (
-    "All scores x 100; mean over seeds, then over the metrics of a task; ± sd over seeds where something is drawn.",
+    "All scores x 100; mean over seeds, then over the metrics of a task.",
     "Average: of all tasks; of scored tasks: of those that some embedder has, for embedders that have them all.",
     "Best: the post-processing with the highest score of that embedder and task, as in the paper. It is chosen on the "
     "cells that it is reported on, and so is optimistic; the fixed one is not.",
@@ -24,6 +24,15 @@ METHOD = (
     "other batches; a prediction of 0 everywhere has an integrity of 50.",
     "random: independent normal numbers in place of an embedding: the floor of every task but iLISI, whose top it is.",
 )
+
+# By `vary_splits`: what an sd over seeds holds
+SPREAD = {
+    False: "±: sd over seeds. All of them split the cells alike (seed 42, as in Tx-Evaluation): it holds first weights "
+    "and drawn cells alone, and is no error of a score. How much other batches and perturbations change it: "
+    "--vary-splits.",
+    True: "±: sd over seeds. Each has a split of its own (42 + seed): it holds other batches and "
+    "perturbations as well.",
+}
 
 
 def markdown(frame: pd.DataFrame, summary: pd.DataFrame, record: Mapping[str, Any], settings: Settings) -> str:
@@ -46,7 +55,7 @@ def markdown(frame: pd.DataFrame, summary: pd.DataFrame, record: Mapping[str, An
         for row in record["not_scored"]
     ]
     columns = ("embedder", "task", "post-processing", "reason")
-    return "\n".join(lines + page_end(columns, not_scored, record["warnings"], METHOD))
+    return "\n".join(lines + page_end(columns, not_scored, record["warnings"], (SPREAD[settings.vary_splits], *METHOD)))
 
 
 def _table(title: str, summary: pd.DataFrame, side: str, settings: Settings) -> list[str]:

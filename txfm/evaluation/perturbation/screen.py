@@ -13,6 +13,7 @@ from txfm.errors import InputError
 from txfm.evaluation.perturbation.splits import SPLIT_SEED, Split, split_screen
 from txfm.evaluation.samples import LabelledSamples
 
+SAMPLE_SEED = 0  # of the cells of a screen that is scored in part
 TARGET_SUM = 1e4  # Tx-Evaluation: counts per 10,000, log1p
 NAMED_LABELS = 8
 
@@ -52,7 +53,7 @@ class Screen:
     samples : LabelledSamples
         The file.
     rows : numpy.ndarray (n,), int64
-        Its rows that are scored, ascending.
+        Its rows that are scored, by the names of the cells: permuting the file changes no draw.
     perturbation, batch : numpy.ndarray (n,), str
     is_control : numpy.ndarray (n,), bool
     dropped : dict
@@ -79,7 +80,9 @@ class Screen:
     @cached_property
     def expression(self) -> Expression:
         """Read once; InputError where the file has no raw counts."""
-        counts, var = self.samples.counts(self.rows, self.counts)
+        ascending = np.argsort(self.rows)
+        counts, var = self.samples.counts(self.rows[ascending], self.counts)
+        counts = counts[np.argsort(ascending)]
         totals = np.asarray(counts.sum(axis=1)).ravel()
         factors = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
         mean_counts = np.asarray(counts.mean(axis=0), dtype=np.float64).ravel()
@@ -114,7 +117,7 @@ def read_screen(
     counts : str
         Where the raw counts are.
     max_cells : int, optional
-        Score this many random cells (seed 0) of a larger screen; their names say which, not their order in the file.
+        Score this many random cells (`SAMPLE_SEED`) of a larger screen.
 
     Raises
     ------
@@ -129,11 +132,10 @@ def read_screen(
         f"no {perturbation}": int((~labelled).sum()),
         f"no {batch}": int((labelled & (batches == "")).sum()),
     }
-    rows = np.flatnonzero(labelled & (batches != ""))
+    rows, _ = samples.in_order(np.flatnonzero(labelled & (batches != "")), labels, batches)
     if max_cells is not None and len(rows) > max_cells:
         dropped[f"beyond a random {max_cells:,}"] = len(rows) - max_cells
-        in_order, _ = samples.in_order(rows, labels, batches)
-        rows = np.sort(np.random.default_rng(0).choice(in_order, max_cells, replace=False))
+        rows = rows[np.sort(np.random.default_rng(SAMPLE_SEED).choice(len(rows), max_cells, replace=False))]
     if not is_control[rows].any() or is_control[rows].all():
         raise InputError(
             "The screen has no controls to compare with" if len(rows) else "The screen has no labelled cell",

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from txfm.consistency.statistic import N_NULL_CELLS
 from txfm.errors import InputError
 from txfm.evaluation.perturbation.consistency import (
     EFAAR_SIGNIFICANT,
@@ -27,7 +28,7 @@ from txfm.evaluation.relationships import MEAN, UNION, relationship_recall
 
 LEAST_PERTURBATIONS = 20  # of a map of relationships: MIN_REQ_ENT_CNT of efaar-benchmarking, which never enforces it
 GENES_AT_A_TIME = 512
-CONTROL, NULL_CELLS = "control", 10_000
+CONTROL = "control"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +143,12 @@ def measure_knn_probe(benchmark: Benchmark, embedding: np.ndarray) -> Iterator[M
 def measure_consistency(benchmark: Benchmark, embedding: np.ndarray) -> tuple[list[Measurement], pd.DataFrame]:
     """Share of consistent perturbations, on an alignment of its own; and the statistic of every perturbation."""
     screen = benchmark.screen
-    seeds: tuple[int | None, ...] = (None,) if len(screen) <= NULL_CELLS else benchmark.settings.seeds
+    seeds: tuple[int | None, ...] = (None,) if len(screen) <= N_NULL_CELLS else benchmark.settings.seeds
     measurements, frames = [], []
     for seed in seeds:
-        frame = perturbation_consistency(embedding, benchmark.labels, screen.batch, CONTROL, seed=seed or 0)
+        frame = perturbation_consistency(
+            embedding, benchmark.labels, screen.batch, CONTROL, seed=seed or 0, n_null_cells=N_NULL_CELLS
+        )
         frame["perturbation"] = frame["perturbation"].str[2:]
         scored = frame["statistic"].notna()
         for reading in ("pooled", "per_perturbation"):

@@ -1,90 +1,25 @@
-"""Pictures of the models: curves of the training, and maps of the embeddings."""
+"""Maps of the embeddings: a two-dimensional layout of a model's samples, and their picture."""
 
 import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from txfm.report.corpus_figures import PANELS_PER_ROW, WIDTH_INCHES
 from txfm.report.drawing import new_figure
-from txfm.report.palette import Look, Theme, looks
-from txfm.report.results import Build, TrainedModel
+from txfm.report.palette import Theme, looks
+from txfm.report.results import Build
 
 MAX_POINTS = 5000
-LOWEST_DEVIANCE = -0.5  # an untrained model may start at -40, and would flatten all that follows
 UMAP_SEED = 0
 UMAP_NEIGHBOURS = 15
 UMAP_EPOCHS = 200  # UMAP's own choice for large data; 500 for small data takes twice as long and looks the same
-
-
-def curves(build: Build, theme: Theme) -> Figure:
-    """Loss of each model; explained deviance and rank of the CLS embedding of all, against the samples seen."""
-    models = [model for model in build.models if model.metrics]
-    model_looks = looks([model.name for model in models])
-    n_loss_rows = math.ceil(len(models) / PANELS_PER_ROW)
-    figure = new_figure(WIDTH_INCHES, 2.3 * (n_loss_rows + 1) + 0.35)
-    grid = figure.add_gridspec(n_loss_rows + 1, 2 * PANELS_PER_ROW)
-    panels = []
-    for index, model in enumerate(models):
-        row, column = divmod(index, PANELS_PER_ROW)
-        panels.append(figure.add_subplot(grid[row, 2 * column : 2 * column + 2]))
-        _loss(panels[-1], model, model_looks[model.name])
-    deviance = figure.add_subplot(grid[-1, :PANELS_PER_ROW])
-    rank = figure.add_subplot(grid[-1, PANELS_PER_ROW:])
-    for model in models:
-        validation = [line for line in model.metrics if line["kind"] == "validation"]
-        explained = [line for line in validation if line["explained_deviance"] is not None]
-        style = _style(model_looks[model.name])
-        deviance.plot(_thousands(explained), [line["explained_deviance"] for line in explained], **style)
-        rank.plot(_thousands(validation), [line["cls_rank"] for line in validation], label=model.name, **style)
-    deviance.set_title("explained deviance")
-    deviance.axhline(0, color=theme.muted, linewidth=0.8)
-    values = [
-        line["explained_deviance"] for model in models for line in model.metrics if line.get("explained_deviance")
-    ]
-    low, high = min([0.0, *values]), max([0.02, *values])
-    deviance.set_ylim(max(LOWEST_DEVIANCE, low - 0.02), high + 0.03)
-    rank.set_title("rank of the embedding")
-    rank.set_ylim(bottom=0)
-    for axes in (*panels, deviance, rank):
-        axes.grid(axis="y")
-        axes.set_axisbelow(True)
-        axes.set_xlabel("samples seen (thousands)")
-        axes.tick_params(axis="y", labelcolor=theme.muted)
-    figure.legend(*rank.get_legend_handles_labels(), loc="outside lower left", ncols=min(3, len(models)))
-    return figure
-
-
-def _style(look: Look) -> dict[str, Any]:
-    return {"color": look.colour, "linestyle": look.dash, "marker": look.marker, "markersize": 3.5, "linewidth": 1.8}
-
-
-def _loss(axes: Axes, model: TrainedModel, look: Look) -> None:
-    """Each model on its own scale: losses of other validation samples differ by orders of magnitude."""
-    train = _whole_windows([line for line in model.metrics if line["kind"] == "train"])
-    validation = [line for line in model.metrics if line["kind"] == "validation"]
-    axes.plot(_thousands(train), [line["loss"] for line in train], color=look.colour, alpha=0.55, linewidth=1.0)
-    axes.plot(_thousands(validation), [line["loss"] for line in validation], **_style(look))
-    axes.set_title(f"loss: {model.name}")
-
-
-def _whole_windows(train: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without a last line that is the mean of a few steps only: one batch is noise."""
-    steps = [0, *(line["step"] for line in train)]
-    short = len(train) > 1 and steps[-1] - steps[-2] < (steps[-2] - steps[-3]) / 2
-    return train[:-1] if short else train
-
-
-def _thousands(lines: list[dict[str, float]]) -> list[float]:
-    return [line["samples_seen"] / 1000 for line in lines]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,6 +39,12 @@ class Map:
     studies: np.ndarray
     positions: np.ndarray
     n_samples: int
+
+    def frame(self) -> pd.DataFrame:
+        """A row a sample."""
+        return pd.DataFrame(
+            {"model": self.model, "study": self.studies, "x": self.positions[:, 0], "y": self.positions[:, 1]}
+        )
 
 
 def umap_map(model: str, embeddings: Path) -> Map:
