@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import zarr
 
-from txfm.artifact.provenance import studies_seen
+from txfm.artifact.provenance import seen_among, studies_seen
 from txfm.booleans import strict_booleans
 from txfm.corpus.variant import Variant
 from txfm.errors import InputError
@@ -151,12 +151,11 @@ def refuse_leakage(study: str, model_folder: Path, card: Mapping[str, Any], vari
         The study is among the training studies of the model or of one that it was fine-tuned from, or among the
         variant's stores; or the variant's digest differs.
     """
-    known = sorted(studies_seen(card) | set(variant.studies))
-    if study in known:
+    if seen_among([study], card) or study in variant.studies:
         raise InputError(
             f"The model was trained on {study}: a comparison on it says nothing about unseen data",
             where=str(model_folder),
-            expected=f"a study other than {', '.join(known)}",
+            expected=f"a study other than {', '.join(sorted(studies_seen(card) | set(variant.studies)))}",
             found=study,
             todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
         )
