@@ -26,6 +26,8 @@ class HeldOut:
 
     Attributes
     ----------
+    path : Path
+        Of the store.
     adata : anndata.AnnData
         Raw counts (CSR) of the genes that the study measured, and of no other.
     labels : numpy.ndarray (n_samples,), str
@@ -35,6 +37,7 @@ class HeldOut:
         Number of samples by the reason why they are not compared.
     """
 
+    path: Path
     adata: anndata.AnnData
     labels: np.ndarray
     identity: dict[str, Any]
@@ -106,6 +109,7 @@ def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
     samples = adata[rows, strict_booleans(adata.var["measured"], f"{store}, var['measured']")].copy()
     samples.X = sp.csr_matrix(samples.X)
     return HeldOut(
+        path=store,
         adata=samples,
         labels=labels[rows],
         identity=identity,
