@@ -64,6 +64,8 @@ class Plan:
         `select.benchmarks`, of "study", "layers" and "genes".
     relations : str or None
         Folder of databases of related genes; None = of the installed package.
+    true_modules : str or None
+        A simulated screen of the build, with whose modules of genes those of the models are compared.
     ablation : Ablation or None
         The grid that the target `ablation` trains beside the selected variants and models.
     """
@@ -85,6 +87,7 @@ class Plan:
     references: tuple[str, ...] = ()
     benchmarks: tuple[str, ...] = ()
     relations: str | None = None
+    true_modules: str | None = None
     ablation: Ablation | None = None
 
     @cached_property
@@ -378,8 +381,11 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         references=tuple(select["references"]),
         benchmarks=tuple(select["benchmarks"]),
         relations=evaluation["relations"] and with_data_folder(evaluation["relations"]),
+        true_modules=evaluation["true_modules"],
         ablation=grids.get(select["ablation"]),
     )
+    if plan.true_modules is not None:
+        require_known(plan.true_modules, plan.simulated, "simulated screen of the build", "config, key evaluation.true_modules")
     _ = plan.left_out  # a mistake in it is reported here, with all others
     return plan
 

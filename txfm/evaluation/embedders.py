@@ -218,7 +218,8 @@ def embeddings_of(
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
     if random:
         values = np.empty((len(samples), RANDOM_WIDTH), dtype=np.float32)
-        values[samples.by_name] = np.random.default_rng(RANDOM_SEED).standard_normal(values.shape, dtype=np.float32)
+        rows, _ = samples.in_order(np.arange(len(samples)))
+        values[rows] = np.random.default_rng(RANDOM_SEED).standard_normal(values.shape, dtype=np.float32)
         identity = {"source": f"normal numbers, seed {RANDOM_SEED}"}
         yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity=identity)
 

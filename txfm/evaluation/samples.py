@@ -40,11 +40,6 @@ class LabelledSamples:
         return len(self.obs)
 
     @property
-    def by_name(self) -> np.ndarray:
-        """Rows (n_samples,), int64, by the names of the samples: draws in this order do not depend on the file's."""
-        return np.argsort(self.obs.index.astype(str).to_numpy(dtype=str), kind="stable")
-
-    @property
     def studies(self) -> tuple[str, ...]:
         """Studies that obs names, for the check of leakage; none if it names none."""
         return tuple(sorted(set(self.labels("study")) - {""})) if "study" in self.obs else ()
@@ -60,6 +55,26 @@ class LabelledSamples:
         require_column(column, self.obs.columns, str(self.path))
         values = self.obs[column]
         return np.where(values.isna(), "", values.astype(str)).astype(str)
+
+    def in_order(self, rows: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, int]:
+        """Put rows in the order of the samples' names, so that the order of the file says nothing.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray (n,), int64
+        columns : numpy.ndarray (n_samples,), str
+            What else is known of the samples: those of one name are put in order by it.
+
+        Returns
+        -------
+        numpy.ndarray (n,), int64
+        int
+            Samples among them that agree with another in name and columns: these are in the order of the file.
+        """
+        names = self.obs.index.to_numpy()[rows].astype(str)
+        keys = [names, *(column[rows] for column in columns)]
+        alike = pd.DataFrame(dict(enumerate(keys))).duplicated(keep=False)
+        return rows[np.lexsort(keys[::-1])], int(alike.sum())
 
     def counts(self, rows: np.ndarray, counts: str = "X") -> tuple[sp.csr_matrix, pd.DataFrame]:
         """Raw counts of some rows, of the genes that were measured.

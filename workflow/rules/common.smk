@@ -364,6 +364,16 @@ def relations_option():
     return " ".join([*(["--relations", shlex.quote(PLAN.relations)] if PLAN.relations else []), "--without-relations"])
 
 
+def true_modules():
+    """Return the file of the simulated screen whose modules of genes are known."""
+    return [f"sources/{source}/{file}" for source, file in SIMULATED if source == PLAN.true_modules]
+
+
+def modules_option(wildcards, input):
+    """Return the options of the gene benchmark for modules; they are sought where they are known."""
+    return f"--modules --truth {shlex.quote(str(input.truth[0]))}" if input.truth else ""
+
+
 def benchmark_columns(wildcards):
     """Return the options of the benchmark that a study's label asks for."""
     named = f"--study {wildcards.study} --name {wildcards.study}"

@@ -151,6 +151,7 @@ rule benchmark_genes:
         models=[f"{folder}/{file}" for folder in evaluated() for file in ("model.safetensors", "model.json")],
         gene_types=ancient("results/{name}/corpus/genes.parquet"),
         relations=relations(),
+        truth=true_modules(),
     output:
         record="results/{name}/evaluation/genes/scores.json",
         scores=multiext("results/{name}/evaluation/genes/scores", ".parquet", ".tsv", ".md"),
@@ -166,8 +167,9 @@ rule benchmark_genes:
         runtime=2 * 60,
     params:
         relations=relations_option(),
+        modules=modules_option,
         folders=evaluated(),
         out=subpath(output.record, parent=True),
     shell:
         "python -m txfm evaluate genes {params.folders:q} {params.relations} --gene-types {input.gene_types:q}"
-        " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        " {params.modules} --out {params.out:q} --threads {threads} > {log:q} 2>&1"

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 import txfm
 from txfm.__main__ import main
+from txfm.evaluation.cells.cells import read_cells
 from txfm.evaluation.samples import read_samples
 from txfm.evaluation.scores import read_scores
 
@@ -147,6 +148,31 @@ def test_an_mlp_that_sees_components_is_told_once_and_recorded(file, tmp_path, c
     assert pd.read_parquet(tmp_path / "out" / "probes.parquet")["n_inputs"].item() <= N_CELLS
     assert record["settings"]["probe"]["mlp_components"] == 512
     assert "saw principal components" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_cells_of_one_name_are_put_in_order_by_label_and_batch_and_told_where_these_agree(file, tmp_path, capsys):
+    cells = ad.read_h5ad(file)
+    cells.obs["cell_type"] = np.where(np.arange(N_CELLS) < 4, None, [f"t{i % 20}" for i in range(N_CELLS)])
+
+    def written(name: str, order: np.ndarray, n_plates: int) -> Path:
+        cells.obs["plate"] = [f"p{i // 20 % n_plates}" for i in range(N_CELLS)]
+        permuted = cells[order].copy()
+        permuted.obs_names = ["x"] * N_CELLS
+        permuted.write_h5ad(tmp_path / name)
+        return tmp_path / name
+
+    in_file, permuted = np.arange(N_CELLS), np.random.default_rng(5).permutation(N_CELLS)
+    one, other = (  # a cell for each label and plate
+        read_cells(read_samples(written(name, order, 6)), "cell_type", "plate")
+        for name, order in (("one.h5ad", in_file), ("other.h5ad", permuted))
+    )
+    assert one.n_alike == other.n_alike == 0
+    np.testing.assert_array_equal(in_file[one.rows], permuted[other.rows])
+    same = written("same.h5ad", in_file, 1)
+    options = ["--obsm", "X_type", "--no-random", "--tasks", "silhouettes", "--seeds", "0", "--batch", "plate"]
+    assert score(same, tmp_path / "out", *options) == 0
+    assert "116 cells share name, label and batch" in capsys.readouterr().err
 
 
 def test_a_small_file_is_drawn_whole_and_one_batch_is_said(file, tmp_path, capsys):

@@ -87,6 +87,11 @@ def run_benchmark(
         Told a line of progress.
     """
     outcome = Outcome()
+    if cells.n_alike:
+        outcome.warnings.append(
+            f"{cells.n_alike:,} cells share name, label and batch with another: which of them are drawn or tested on "
+            "depends on the order of the file; give each cell a name of its own"
+        )
     splits = _splits(cells, settings, outcome)
     for embedding in embeddings:
         if isinstance(embedding, Refused):

@@ -132,7 +132,7 @@ def read_screen(
         f"no {perturbation}": int((~labelled).sum()),
         f"no {batch}": int((labelled & (batches == "")).sum()),
     }
-    rows = samples.by_name[(labelled & (batches != ""))[samples.by_name]]
+    rows, _ = samples.in_order(np.flatnonzero(labelled & (batches != "")), labels, batches)
     if max_cells is not None and len(rows) > max_cells:
         dropped[f"beyond a random {max_cells:,}"] = len(rows) - max_cells
         rows = rows[np.sort(np.random.default_rng(SAMPLE_SEED).choice(len(rows), max_cells, replace=False))]
