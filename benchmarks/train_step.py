@@ -8,8 +8,8 @@ The straightforward one is what a reader of the paper would write first: dense f
 torch.nn.TransformerEncoder over all tokens in every block with a padding mask, no stochastic depth, the default AdamW.
 All see the same counts and take turns within one run, so that whatever else the machine does hits them alike; the
 speed-up is the median (range) of the ratios within a round. A nano model has the 1,000 genes of its preset: the
-straightforward one takes their columns out of the dense batch. Batches are micro-batches; a step of the paper's 1,536
-samples is a sum over many.
+straightforward one takes their columns out of the dense batch. As many samples pass at once as training chooses
+(--batch-size auto); a step of the paper's 1,536 samples is a sum over many.
 
 On a GPU our step is compiled and MFU is printed: FLOPs of the matrix products of forward and backward (txfm/cost.py) a
 second, by the dense bf16 peak of the device.
@@ -38,6 +38,7 @@ from txfm.hardware import Hardware, choose_hardware
 from txfm.losses import poisson
 from txfm.model import DecoderBlock
 from txfm.statistics import MeanExpression
+from txfm.training.micro_batch import available_bytes, choose_micro_batch
 from txfm.training.optimiser import adamw
 from txfm.training.samples import CorpusSamples
 from txfm.training.step import TrainingStep
@@ -104,8 +105,9 @@ def our_step(config: ModelConfig, batches: Sequence[Batch], hardware: Hardware) 
     n_genes = vocabulary_size(config)
     means = MeanExpression(by_study=np.full((1, n_genes), 100.0), overall=np.full(n_genes, 100.0))
     network = new_network(config, means, 0, hardware.device)
+    micro_batch = choose_micro_batch(config, n_genes, len(batches[0]), hardware, available_bytes(hardware.device))
     step = TrainingStep(
-        network, adamw(network, 0.0), batches[0].measured, None, hardware, seed=0, micro_batch=len(batches[0])
+        network, adamw(network, 0.0), batches[0].measured, None, hardware, seed=0, micro_batch=micro_batch
     )
 
     def take(index: int) -> None:

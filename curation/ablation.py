@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from curation.errors import InputError
-from curation.schema_check import nearest
+from curation.schema_check import require_known
 from curation.variants import Variant
 
 DATA = "data"  # the factor of other variants, which a config need not name
@@ -23,6 +24,11 @@ class Cell:
     alternative: str
     variant: str
     model: str
+
+    @property
+    def title(self) -> str:
+        """How messages name it."""
+        return f"{self.factor}: {self.alternative}" if self.factor else "the default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,16 @@ class Ablation:
         """(variant, model, seed) triples to train, each once."""
         return tuple(dict.fromkeys((cell.variant, cell.model, seed) for cell in self.cells for seed in self.seeds))
 
+    @property
+    def lack_of_seeds(self) -> str:
+        """Why most differences will have no p-value; "" where they can have one."""
+        if len(self.seeds) > 1:
+            return ""
+        return (
+            f"grid {self.name} has one training seed: only the share of consistent perturbations gets a p-value. "
+            f"Two or more in ablations.{self.name}.seeds give every score one"
+        )
+
     def as_list(self) -> list[dict[str, str]]:
         """For `txfm ablation --cells`."""
         return [vars(cell) for cell in self.cells]
@@ -75,12 +91,12 @@ def read_ablation(
     Raises
     ------
     InputError
-        An unknown variant or model, a budget that a variant's size decides, an alternative that changes nothing, or two
-        things of one name.
+        An unknown variant or model, a budget that a variant's size decides, an alternative that changes nothing, two
+        things of one name, or two cells that are the same.
     """
     where = f"config, key ablations.{name}"
-    _known(entry["variant"], variants, "variant", f"{where}.variant")
-    _known(entry["model"], models, "model", f"{where}.model")
+    require_known(entry["variant"], variants, "variant", f"{where}.variant")
+    require_known(entry["model"], models, "model", f"{where}.model")
     default = Cell(factor="", alternative="", variant=entry["variant"], model=entry["model"])
     fields = models[default.model]
     if fields.get("epochs") is not None:
@@ -102,7 +118,7 @@ def read_ablation(
         Cell(factor=factor, alternative=name, variant=variant.name, model=default.model)
         for (factor, name), variant in changed_variants.items()
     ]
-    return Ablation(
+    grid = Ablation(
         name=name,
         cells=tuple(cells),
         variants={default.variant: variants[default.variant]}
@@ -110,6 +126,35 @@ def read_ablation(
         models={default.model: fields} | dict(changed_models.values()),
         seeds=tuple(entry["seeds"]),
     )
+    refuse_equal_cells(grid, grid.models)
+    return grid
+
+
+def refuse_equal_cells(ablation: Ablation, models: Mapping[str, object]) -> None:
+    """Refuse two cells that would train the same, however they are written.
+
+    Parameters
+    ----------
+    ablation : Ablation
+    models : mapping of str to object
+        What each model of the grid is; equal for two that are the same. With the fields of their presets filled in, an
+        alternative that spells out a preset's value is found as well.
+
+    Raises
+    ------
+    InputError
+        Names both cells.
+    """
+    for first, second in itertools.combinations(ablation.cells, 2):
+        one, other = (ablation.variants[cell.variant].studies for cell in (first, second))
+        if one == other and models[first.model] == models[second.model]:
+            raise InputError(
+                f"{second.title} is the same as {first.title}",
+                where=f"config, key ablations.{ablation.name}",
+                expected="cells that differ in the studies or in a field of the model, fields of presets included",
+                found=f"model {second.model!r} on variant {second.variant!r}, {first.model!r} on {first.variant!r}",
+                todo="remove one of them",
+            )
 
 
 def refuse_new_stores(ablation: Ablation, selected: Mapping[str, Variant]) -> None:
@@ -136,6 +181,7 @@ def _changed_models(
     entry: Mapping[str, Any], default: str, models: Mapping[str, Mapping[str, Any]], where: str
 ) -> Iterator[tuple[tuple[str, str], tuple[str, Mapping[str, Any]]]]:
     """Yield (factor, alternative) -> (name of a model, its fields)."""
+    taken = dict.fromkeys(models, "a model of `models`")
     for factor, alternatives in entry["factors"].items():
         if factor in (DATA, WITHOUT):
             raise InputError(
@@ -152,8 +198,9 @@ def _changed_models(
                     todo="remove it",
                 )
             model = f"{default}__{factor}_{name}"
-            if model in models:
-                raise InputError("a model of `models` has this name already", where=key, found=model, todo="rename it")
+            if model in taken:
+                raise InputError(f"{taken[model]} has this name already", where=key, found=model, todo="rename it")
+            taken[model] = f"the model of {factor}: {name}"
             # A budget replaces the default's, as an override replaces a preset's
             kept = {k: v for k, v in models[default].items() if k not in BUDGETS or not set(BUDGETS) & set(changes)}
             yield (factor, name), (model, kept | dict(changes))
@@ -165,7 +212,7 @@ def _changed_variants(
     """Yield (factor, alternative) -> variant."""
     default = variants[entry["variant"]]
     for i, name in enumerate(entry["variants"]):
-        _known(name, variants, "variant", f"{where}.variants[{i}]")
+        require_known(name, variants, "variant", f"{where}.variants[{i}]")
         if name == default.name:
             raise InputError("the default is no alternative", where=f"{where}.variants[{i}]", todo="remove it")
         yield (DATA, name), variants[name]
@@ -187,8 +234,3 @@ def _changed_variants(
                 todo="rename it",
             )
         yield (WITHOUT, study), Variant(name=name, studies=members)
-
-
-def _known(name: str, valid: Mapping[str, object], kind: str, where: str) -> None:
-    if name not in valid:
-        raise InputError(f"unknown {kind} {name!r}", where=where, todo=nearest(name, valid))

@@ -9,7 +9,7 @@ from typing import Any
 from curation.catalog import Study
 from curation.errors import InputError
 from curation.recipe import Recipe
-from curation.schema_check import nearest
+from curation.schema_check import require_known
 from curation.variants import Variant
 
 
@@ -63,8 +63,8 @@ def read_phenoprint_entries(
     found = {name: Phenoprint(**fields) for name, fields in entries.items()}
     for name, entry in found.items():
         where = f"config, key phenoprints.{name}"
-        _known(entry.study, studies, "study", f"{where}.study")
-        _known(entry.recipe, recipes, "recipe", f"{where}.recipe")
+        require_known(entry.study, studies, "study", f"{where}.study")
+        require_known(entry.recipe, recipes, "recipe", f"{where}.recipe")
         if not studies[entry.study].obs.control_labels:
             raise InputError(
                 f"the catalogue names no control of study {entry.study!r}, so nothing can be compared with controls",
@@ -164,7 +164,7 @@ def _check_embedder(
     entry: Phenoprint, where: str, studies: Mapping[str, Study], variants: Mapping[str, Variant]
 ) -> None:
     assert entry.variant is not None, "the schema asks for it"
-    _known(entry.variant, variants, "variant", f"{where}.variant")
+    require_known(entry.variant, variants, "variant", f"{where}.variant")
     screen = studies[entry.study]
     for study in variants[entry.variant].studies:
         if study == entry.study or studies[study].publication_key == screen.publication_key:
@@ -175,9 +175,3 @@ def _check_embedder(
                 found=f"{study}: {variants[entry.variant].studies[study]}",
                 todo=f"name a variant with `without: [{study}]`, or use `embedding: pca`",
             )
-
-
-def _known(name: str, valid: Iterable[str], kind: str, where: str) -> None:
-    valid = list(valid)
-    if name not in valid:
-        raise InputError(f"unknown {kind} {name!r}", where=where, todo=nearest(name, valid))

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from curation.ablation import Ablation, read_ablation, refuse_new_stores
+from curation.acquire.addresses import with_data_folder
 from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalog
 from curation.config import complete
 from curation.errors import InputError
+from curation.evaluation_files import EvaluationFile, read_evaluation_files
 from curation.phenoprints import Phenoprint, check_phenoprints_used, read_phenoprint_entries
 from curation.recipe import Recipe
-from curation.schema_check import nearest
+from curation.schema_check import nearest, require_known
 from curation.shared_samples import pairs_left_out
 from curation.variants import Variant, expand_variants, refuse_held_out
 
@@ -48,6 +50,8 @@ class Plan:
         Study of the selected evaluation studies -> recipe.
     evaluation_labels : mapping of str to str
         Study -> store column that its evaluation predicts.
+    evaluation_files : mapping of str to EvaluationFile
+        The user's own files, all of which are scored on.
     baselines : tuple of str
         `select.baselines`: kinds that `txfm baseline` fits on each variant for the evaluations.
     selected_models : tuple of str
@@ -56,6 +60,12 @@ class Plan:
         The tables of phenoprints that selected variants need and the build computes.
     references : tuple of str
         `select.references`: reference tables to fetch, which no step reads yet.
+    benchmarks : tuple of str
+        `select.benchmarks`, of "study", "layers" and "genes".
+    relations : str or None
+        Folder of databases of related genes; None = of the installed package.
+    true_modules : str or None
+        A simulated screen of the build, with whose modules of genes those of the models are compared.
     ablation : Ablation or None
         The grid that the target `ablation` trains beside the selected variants and models.
     """
@@ -70,10 +80,14 @@ class Plan:
     seeds: tuple[int, ...]
     evaluation: Mapping[str, str]
     evaluation_labels: Mapping[str, str]
+    evaluation_files: Mapping[str, EvaluationFile]
     baselines: tuple[str, ...]
     selected_models: tuple[str, ...]
     phenoprints: Mapping[str, Phenoprint] = field(default_factory=dict)
     references: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
+    relations: str | None = None
+    true_modules: str | None = None
     ablation: Ablation | None = None
 
     @cached_property
@@ -310,7 +324,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         for name, recipe in recipes.items()
     }
     axis = settings["gene_axis"]["annotation"]
-    _known(axis, catalog.annotation, "annotation entry", "gene_axis.annotation")
+    require_known(axis, catalog.annotation, "annotation entry", "config, key gene_axis.annotation")
     if catalog.annotation[axis].format == "hgnc_tsv":
         raise InputError(
             f"{axis!r} holds other names of genes, not an axis",
@@ -320,20 +334,22 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
     variants = expand_variants(settings["variants"], catalog.studies, recipes)
     select = settings["select"]
     for i, name in enumerate(select["variants"]):
-        _known(name, variants, "variant", f"select.variants[{i}]")
+        require_known(name, variants, "variant", f"config, key select.variants[{i}]")
     chosen = {name: variants[name] for name in select["variants"]}
     for i, name in enumerate(select["references"]):
-        _known(name, catalog.references, "reference", f"select.references[{i}]")
+        require_known(name, catalog.references, "reference", f"config, key select.references[{i}]")
     evaluation = settings["evaluation"]
     _check_evaluation(evaluation, catalog.studies, recipes)
     for i, name in enumerate(select["studies_for_evaluation"]):
-        _known(name, evaluation["studies"], "evaluation study", f"select.studies_for_evaluation[{i}]")
+        require_known(
+            name, evaluation["studies"], "evaluation study", f"config, key select.studies_for_evaluation[{i}]"
+        )
     selected = {name: evaluation["studies"][name] for name in select["studies_for_evaluation"]}
     grids = {
         name: read_ablation(name, entry, variants, settings["models"]) for name, entry in settings["ablations"].items()
     }
     if select["ablation"] is not None:
-        _known(select["ablation"], grids, "grid", "select.ablation")
+        require_known(select["ablation"], grids, "grid", "config, key select.ablation")
     refuse_held_out(variants, chosen, catalog.studies, selected)
     models = _models(settings, chosen)
     entries = read_phenoprint_entries(settings["phenoprints"], catalog.studies, recipes, variants)
@@ -358,12 +374,20 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         seeds=seeds,
         evaluation=selected,
         evaluation_labels={name: label for name, label in evaluation["labels"].items() if name in selected},
+        evaluation_files=read_evaluation_files(evaluation["files"], catalog.studies),
         baselines=tuple(select["baselines"]),
         selected_models=selected_models,
         phenoprints=check_phenoprints_used(entries, recipes, chosen, runs),
         references=tuple(select["references"]),
+        benchmarks=tuple(select["benchmarks"]),
+        relations=evaluation["relations"] and with_data_folder(evaluation["relations"]),
+        true_modules=evaluation["true_modules"],
         ablation=grids.get(select["ablation"]),
     )
+    if plan.true_modules is not None:
+        require_known(
+            plan.true_modules, plan.simulated, "simulated screen of the build", "config, key evaluation.true_modules"
+        )
     _ = plan.left_out  # a mistake in it is reported here, with all others
     return plan
 
@@ -372,10 +396,10 @@ def _models(settings: Mapping[str, Any], variants: Mapping[str, Variant]) -> dic
     """Return the definitions of all models that some selected variant is trained with."""
     models, select = settings["models"], settings["select"]
     for i, name in enumerate(select["models"]):
-        _known(name, models, "model", f"select.models[{i}]")
+        require_known(name, models, "model", f"config, key select.models[{i}]")
     for name, fields in settings["variants"].items():
         for i, model in enumerate(fields["models"]):
-            _known(model, models, "model", f"variants.{name}.models[{i}]")
+            require_known(model, models, "model", f"config, key variants.{name}.models[{i}]")
     used = {model for variant in variants.values() for model in variant.models or select["models"]}
     return {name: models[name] for name in models if name in used}
 
@@ -384,17 +408,22 @@ def _check_evaluation(
     evaluation: Mapping[str, Any], studies: Mapping[str, Study], recipes: Mapping[str, Recipe]
 ) -> None:
     for name, recipe in evaluation["studies"].items():
-        _known(name, studies, "study", f"evaluation.studies.{name}")
-        _known(recipe, recipes, "recipe", f"evaluation.studies.{name}")
+        require_known(name, studies, "study", f"config, key evaluation.studies.{name}")
+        require_known(recipe, recipes, "recipe", f"config, key evaluation.studies.{name}")
     for name in evaluation["labels"]:
-        _known(name, evaluation["studies"], "evaluation study", f"evaluation.labels.{name}")
+        require_known(name, evaluation["studies"], "evaluation study", f"config, key evaluation.labels.{name}")
 
 
 def _check_recipes(recipes: Mapping[str, Recipe], phenoprints: Mapping[str, Any]) -> None:
     for name, recipe in recipes.items():
         where = f"config, key recipes.{name}"
         if recipe.phenoprints_from is not None:
-            _known(recipe.phenoprints_from, phenoprints, "entry of phenoprints", f"recipes.{name}.phenoprints_from")
+            require_known(
+                recipe.phenoprints_from,
+                phenoprints,
+                "entry of phenoprints",
+                f"config, key recipes.{name}.phenoprints_from",
+            )
         tables = sum(table is not None for table in (recipe.phenoprints, recipe.phenoprints_from))
         if tables > 1 or (recipe.perturbations == "phenoprint" and tables == 0):
             raise InputError(
@@ -416,12 +445,6 @@ def _check_recipes(recipes: Mapping[str, Recipe], phenoprints: Mapping[str, Any]
                 expected="min_genes_per_sample <= max_genes_per_sample",
                 found=f"{recipe.min_genes_per_sample} and {largest}",
             )
-
-
-def _known(name: str, valid: Iterable[str], kind: str, key: str) -> None:
-    valid = list(valid)
-    if name not in valid:
-        raise InputError(f"unknown {kind} {name!r}", where=f"config, key {key}", todo=nearest(name, valid))
 
 
 def _any_of(values: Iterable[object]) -> str:

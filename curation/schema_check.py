@@ -43,6 +43,19 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"use one of: {', '.join(choices)}" if choices else "nothing is defined here yet"
 
 
+def require_known(name: str, valid: Iterable[str], kind: str, where: str) -> None:
+    """Refuse a name that is none of `valid`.
+
+    Raises
+    ------
+    InputError
+        With the nearest valid name; `kind` is what it would be a name of.
+    """
+    valid = list(valid)
+    if name not in valid:
+        raise InputError(f"unknown {kind} {name!r}", where=where, todo=nearest(name, valid))
+
+
 def check(document: Any, schema: dict[str, Any], *, where: str) -> None:
     """Raise `InputError` for the first (outermost) violation of `schema`.
 

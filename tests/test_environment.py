@@ -34,7 +34,10 @@ MODULES = {
     "vl-convert-python": "vl_convert",
 }
 # Extras that are neither locked nor in the conda environment, with the reason.
-NOT_LOCKED = {"scvi": "brings 30 packages for one optional baseline"}
+NOT_LOCKED = {
+    "relations": "brings scvi-tools and more beside text files, which --no-deps installs alone",
+    "scvi": "brings 30 packages for one optional baseline",
+}
 # Declared and never imported by the two packages, with the reason.
 NOT_IMPORTED = {
     "pygments": "snakemake --report needs it",

@@ -20,6 +20,7 @@ from curation.acquire.source_files import HOSTS
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "config.yaml"
 MINI = ROOT / "config" / "mini.yaml"
+SCREEN = ROOT / "config" / "screen.yaml"
 FULL_VARIANTS = yaml.safe_load((ROOT / "config.yaml").read_text())["select"]["variants"]
 
 
@@ -56,20 +57,86 @@ def test_the_miniature_plans_seven_training_studies_and_one_held_out_study(workf
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["evaluate"]) == (7, 1, 3, 1)
     assert jobs["train"] == jobs["embed_corpus"] >= 3
     assert jobs["baseline"] == 2 * 3
-    assert jobs["benchmark_study"] == 1
+    assert (jobs["benchmark_study"], jobs["benchmark_layers"], jobs["benchmark_genes"]) == (1, 1, 1)
+
+
+def test_the_config_chooses_among_the_benchmarks_for_the_build_and_its_grid(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    rules = {"benchmark_study", "benchmark_layers", "benchmark_genes"}
+    layers = _config(tmp_path / "layers.yaml", select={"benchmarks": ["layers"]})
+    assert rules & set(workflow(MINI, layers).plan("all")) == {"benchmark_layers"}
+    grid = workflow(MINI, layers).plan("ablation")
+    assert {"benchmark_grid", "benchmark_grid_genes"}.isdisjoint(grid)
+
+
+@pytest.mark.parametrize("benchmark", ["cells", "layers"])
+def test_benchmarks_of_cells_know_the_batches_of_a_study(benchmark: str, workflow: Callable[..., Any]) -> None:
+    output = workflow(MINI).run("-n", "-p", f"results/mini/evaluation/mixology_3cl.{benchmark}/scores.json")[1]
+    assert "--label cell_line --batch batch" in output
+
+
+def test_genes_are_scored_again_where_relations_come_to_a_machine(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    def inputs(folder: Path) -> str:
+        config = _config(tmp_path / "relations.yaml", evaluation={"relations": str(folder)})
+        output = workflow(MINI, config).run("-n", "-p", "results/mini/evaluation/genes/scores.json")[1]
+        return output[output.index("rule benchmark_genes:") :]
+
+    folder = tmp_path / "relations"
+    assert f"--relations {folder} --without-relations" in inputs(folder)
+    assert "CORUM.txt" not in inputs(folder)
+    folder.mkdir()
+    (folder / "CORUM.txt").write_text("entity1,entity2\nA,B\n")
+    assert str(folder / "CORUM.txt") in inputs(folder)
+
+
+def test_modules_of_a_simulated_screen_are_sought_in_the_models_vectors(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    jobs = workflow(SCREEN).plan("all")
+    assert (jobs["simulate_screen"], jobs["train"], jobs["benchmark_study"]) == (2, 6, 1)
+    output = workflow(SCREEN).run("-n", "-p", "results/screen/evaluation/genes/scores.json")[1]
+    assert "--modules --truth sources/simulated_screen/screen.h5ad" in output
+    config = _config(tmp_path / "real.yaml", evaluation={"true_modules": "gtex_lung"})
+    code, output = workflow(SCREEN, config).run("-n")
+    assert code != 0
+    assert "evaluation.true_modules" in output
+    assert "simulated_screen" in output
 
 
 def test_a_grid_is_trained_by_its_own_target_alone_and_shares_what_others_train(workflow: Callable[..., Any]) -> None:
     jobs = workflow(MINI).plan("ablation")
     assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (7 * 3, 1, 1)
+    assert (jobs["benchmark_grid"], jobs["benchmark_grid_genes"]) == (1, 1)
     assert jobs["compose"] == 3
     assert {"report", "embed_corpus", "baseline"}.isdisjoint(jobs)
     assert "ablation_table" not in workflow(MINI).plan("all")
 
 
+def test_an_alternative_that_spells_out_the_presets_value_is_refused_before_any_training(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    grid = {"variant": "mini_all", "model": "nano_grid", "factors": {"loss": {"counts": {"loss": "poisson"}}}}
+    config = _config(tmp_path / "grid.yaml", ablations={"mine": grid}, select={"ablation": "mine"})
+    code, output = workflow(MINI, config).run("-n", "ablation")
+    assert code != 0
+    assert "loss: counts is the same as the default" in output, output
+    assert "ablations.mine" in output
+
+
+def test_a_grid_of_one_seed_is_told_once_before_any_training(workflow: Callable[..., Any], tmp_path: Path) -> None:
+    grid = {"variant": "mini_all", "model": "nano_grid", "seeds": [4], "factors": {"loss": {"mse": {"loss": "mse"}}}}
+    config = _config(tmp_path / "grid.yaml", ablations={"mine": grid}, select={"ablation": "mine"})
+    code, output = workflow(MINI, config).run("-n", "ablation")
+    assert code == 0, output
+    assert output.count("grid mine has one training seed") == 1, output
+    assert "training seed" not in workflow(MINI).run("-n", "ablation")[1]
+
+
 def test_table_5_is_planned_without_a_network(workflow: Callable[..., Any]) -> None:
     jobs = workflow().plan("ablation")
-    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24, 3, 1)
+    assert (jobs["train"], jobs["evaluate_grid"], jobs["ablation_table"]) == (24 * 3, 3, 1)
+    assert (jobs["benchmark_grid"], jobs["benchmark_grid_genes"]) == (3, 1)
 
 
 def test_a_run_without_a_grid_says_which_key_is_missing(workflow: Callable[..., Any]) -> None:
@@ -84,6 +151,7 @@ def test_the_full_corpus_is_planned_without_a_network(workflow: Callable[..., An
     assert jobs["phenoprints"] == 1
     assert (jobs["curate"], jobs["curate_evaluation"], jobs["compose"], jobs["train"]) == (11, 3, 6, 6)
     assert (jobs["evaluate"], jobs["benchmark_study"]) == (3, 3)
+    assert (jobs["benchmark_layers"], jobs["benchmark_genes"]) == (3, 1)
 
 
 def test_the_plan_says_what_this_release_cannot_build(workflow: Callable[..., Any], tmp_path: Path) -> None:
@@ -105,7 +173,8 @@ def test_each_variant_of_the_full_corpus_can_be_planned_alone(
 def test_an_empty_list_of_models_plans_corpora_only(workflow: Callable[..., Any], tmp_path: Path) -> None:
     fields = {"select": {"models": []}, "variants": {"mini_all": {"models": []}}}
     no_models = _config(tmp_path / "no_models.yaml", **fields)
-    assert {"train", "embed_corpus", "baseline", "evaluate"}.isdisjoint(workflow(MINI, no_models).plan("all"))
+    no_jobs = {"train", "embed_corpus", "baseline", "evaluate", "benchmark_layers", "benchmark_genes"}
+    assert no_jobs.isdisjoint(workflow(MINI, no_models).plan("all"))
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,15 @@
 import torch
 
 from txfm.config import ModelConfig
-from txfm.cpu_attention import KEPT_BYTES
+from txfm.cpu_attention import n_samples_kept
 from txfm.model import TxFM
 
 PARAMETER_BYTES = 16  # float32 weight, gradient and two AdamW moments
 AUTOCAST_COPY_BYTES = 2  # of each weight, in bf16, kept until the backward pass
-# Of one block, per token and unit of width, kept for the backward pass; r = the MLP's ratio, s = 1 with LayerScale:
-# input and output of two norms, q, k, v, attention's output, both sides of the GELU, what LayerScale multiplies.
-#   float32  4 * (4 + 3 + 1 + 2 r + 2 s)
-#   bf16     2 * (4 + 2 + 3 + 1 + 2 r + 2 s): the residual stream and with it the norms' inputs stay float32
+# Of one block, per token and unit of width, kept for the backward pass; r = the MLP's ratio:
+# input and output of two norms, q, k, v, attention's output, both sides of the GELU.
+#   float32  4 * (4 + 3 + 1 + 2 r)
+#   bf16     2 * (4 + 2 + 3 + 1 + 2 r): the residual stream and with it the norms' inputs stay float32
 # The last block keeps its norm and the keys and values. While the gradients of one block are computed, about another
 # block's share is in use, in bf16 two, because some are in both precisions. Per gene of the vocabulary: draw, counts,
 # expression, mask, logits, prediction, loss and their gradients. benchmarks/train_memory.py compares all of it with the
@@ -99,10 +99,9 @@ def activation_bytes(config: ModelConfig, n_genes: int, n_samples: int, precisio
     """
     tokens = n_tokens(config, n_genes)
     element, float32_extra = (2, 4) if precision == "bf16" else (4, 0)
-    scaled = 0 if config.layer_scale_init is None else 2
-    block = float(element * (4 + 3 + 1 + 2 * config.mlp_ratio + scaled) + float32_extra)
+    block = float(element * (4 + 3 + 1 + 2 * config.mlp_ratio) + float32_extra)
     score_bytes = 2 * config.n_heads * tokens**2  # of a sample; only bf16 on a CPU keeps them
-    if device_type == "cpu" and precision == "bf16" and n_samples * score_bytes <= KEPT_BYTES:
+    if device_type == "cpu" and precision == "bf16" and n_samples <= n_samples_kept(config.n_heads, tokens):
         block += score_bytes / (tokens * config.width)
     blocks = (config.n_blocks - 1 + WORKING_BLOCKS[precision]) * block + LAST_BLOCK_BYTES[precision]
     return round(

@@ -18,3 +18,4 @@ class InputError(ValueError):
         super().__init__("\n".join(lines))
         self.what = what
         self.found = found
+        self.todo = todo

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from txfm.artifact import read_artifact
+from txfm.artifact import Artifact, read_artifact
 from txfm.artifact.hub import ADDRESS, download
 from txfm.baselines.model import Baseline
 from txfm.embedder import Embedder
@@ -33,8 +33,14 @@ def load(source: str | Path, device: str = "cpu", verify: bool = True) -> Embedd
         There is no model, it holds a pickle, its format cannot be read, a file is not as model.json says, or weights
         and json do not belong together; nothing answers at the Hub, or huggingface_hub is not installed.
     """
-    folder = download(str(source)) if str(source).startswith(ADDRESS) else Path(source)
-    artifact = read_artifact(folder, verify)
-    if artifact.card["kind"] == KIND:
-        return PretrainedModel.of(artifact, device)
-    return Baseline.of(artifact)
+    return model_of(find_artifact(source, verify), device)
+
+
+def find_artifact(source: str | Path, verify: bool = True) -> Artifact:
+    """The description of what `load` opens, without its weights; parameters and errors as there."""
+    return read_artifact(download(str(source)) if str(source).startswith(ADDRESS) else Path(source), verify)
+
+
+def model_of(artifact: Artifact, device: str = "cpu") -> Embedder:
+    """The model of `find_artifact`, with its weights; errors as for `load`."""
+    return PretrainedModel.of(artifact, device) if artifact.card["kind"] == KIND else Baseline.of(artifact)

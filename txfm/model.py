@@ -144,7 +144,8 @@ class Block(nn.Module):
         The decoder sees nothing but the last block's CLS token, so that block runs with n_queries = 1, which is exact:
         keys and values still come from every token.
         """
-        queries_BQD = tokens_BTD[:, :n_queries]
+        n_tokens = tokens_BTD.shape[1]
+        queries_BQD = tokens_BTD if n_queries == n_tokens else tokens_BTD[:, :n_queries]  # a slice's gradient is a copy
         if kept is None or not self.training:
             queries_BQD = queries_BQD + self._attend(tokens_BTD, is_real_BT, n_queries)
             return queries_BQD + self._mlp(queries_BQD)
@@ -167,12 +168,18 @@ class Block(nn.Module):
             kv = F.linear(normed_BTD, self.qkv.weight[width:], self.qkv.bias[width:])
             k, v = kv.view(n_samples, n_tokens, 2, self.n_heads, head_width).permute(2, 0, 3, 1, 4)
         mixed = attention(q, k, v, is_real_BT)
-        branch = self.attention_out(mixed.transpose(1, 2).reshape(n_samples, n_queries, width))
-        return branch if self.attention_scale is None else branch * self.attention_scale
+        mixed_BQD = mixed.transpose(1, 2).reshape(n_samples, n_queries, width)
+        return _scaled_linear(mixed_BQD, self.attention_out, self.attention_scale)
 
     def _mlp(self, tokens: torch.Tensor) -> torch.Tensor:
-        branch = self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(tokens))))
-        return branch if self.mlp_scale is None else branch * self.mlp_scale
+        return _scaled_linear(F.gelu(self.mlp_in(self.mlp_norm(tokens))), self.mlp_out, self.mlp_scale)
+
+
+def _scaled_linear(inputs: torch.Tensor, layer: nn.Linear, scale_D: torch.Tensor | None) -> torch.Tensor:
+    """``layer(inputs) * scale_D``, with the layer's weights multiplied, which are fewer than what comes out of it."""
+    if scale_D is None:
+        return layer(inputs)
+    return F.linear(inputs, layer.weight * scale_D[:, None], layer.bias * scale_D)
 
 
 class DecoderBlock(nn.Module):

@@ -80,7 +80,7 @@ def save_model(
     folder: Path,
     network: TxFM,
     record: TrainingRecord,
-    metrics: Path,
+    metrics: Path | None,
     hardware: Hardware,
     finetuning: Mapping[str, Any] | None = None,
 ) -> None:
@@ -91,7 +91,7 @@ def save_model(
     folder : Path
     network : TxFM
     record : TrainingRecord
-    metrics : Path
+    metrics : Path, optional
         The run's metrics.jsonl, copied.
     hardware : Hardware
     finetuning : mapping, optional

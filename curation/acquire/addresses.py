@@ -144,6 +144,11 @@ def parse_address(text: str) -> Address:
     return address
 
 
+def with_data_folder(path: str) -> str:
+    """Return a path in which `$DIVERSERNA_DATA` is the variable of that name, by default ../shared/data."""
+    return path.replace(f"${DATA_VARIABLE}", os.environ.get(DATA_VARIABLE) or DEFAULT_DATA_FOLDER)
+
+
 def needs_listing(text: str) -> bool:
     """Return whether the url of an address is known only after an API was asked, so that it belongs in the lock."""
     return text.partition(":")[0] in ("zenodo", "cellxgene", "geo", "gdc", "sra") or bool(
@@ -164,8 +169,7 @@ def _web(text: str, rest: str) -> Address | None:
 
 
 def _local(text: str, rest: str) -> Address | None:
-    folder = os.environ.get(DATA_VARIABLE) or DEFAULT_DATA_FOLDER
-    return LocalAddress(path=Path(rest.replace(f"${DATA_VARIABLE}", folder))) if rest else None
+    return LocalAddress(path=Path(with_data_folder(rest))) if rest else None
 
 
 def _wheel(text: str, rest: str) -> Address | None:

@@ -54,6 +54,7 @@ class Screen:
     dispersion: float = 8.0
     module_sd: float = 0.6
     seed: int = 0
+    experiment: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.n_controls < self.n_cells or self.n_perturbations < 1 or not 0 <= self.effect_share <= 1:
@@ -116,6 +117,8 @@ def simulate_screen(screen: Screen, axis: GeneAxis) -> ad.AnnData:
     base = rng.lognormal(0.0, 1.2, screen.n_genes)
     base *= screen.mean_counts / base.sum()
     module = rng.integers(0, screen.n_modules, screen.n_genes)
+    if screen.experiment:
+        rng = np.random.default_rng([screen.seed, screen.experiment])
     batch_effect = rng.lognormal(0.0, 0.15, (screen.n_batches, screen.n_genes))
     # targets are expressed genes, so that a knock-down can be seen
     targets = rng.choice(np.argsort(base)[-screen.n_genes // 2 :], screen.n_perturbations, replace=False)

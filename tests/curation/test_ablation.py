@@ -14,6 +14,7 @@ from curation.variants import Variant
 ROOT = Path(__file__).parents[2]
 VARIANTS = {
     "all": Variant(name="all", studies={"blood": "cells", "screen": "plain", "tumour": "cells"}),
+    "all_again": Variant(name="all_again", studies={"blood": "cells", "screen": "plain", "tumour": "cells"}),
     "minus_screen": Variant(name="minus_screen", studies={"blood": "cells", "tumour": "cells"}),
     "screen_alone": Variant(name="screen_alone", studies={"screen": "plain"}),
 }
@@ -77,6 +78,19 @@ def test_a_budget_of_an_alternative_replaces_the_defaults() -> None:
             ["unknown variant 'minus_scren'", "ablations.grid.variants[0]", "minus_screen"],
         ),
         ({"variants": ["all"]}, ["the default is no alternative"]),
+        (
+            {"factors": {"mask": {"k_512": {"n_visible_genes": 512}}, "mask_k": {"512": {"mask_temperature": -1}}}},
+            ["mask: k_512 has this name already", "factors.mask_k.512", "small__mask_k_512"],
+        ),
+        (
+            {"factors": {"loss": {"mse": {"loss": "mse"}}, "error": {"squared": {"loss": "mse"}}}},
+            ["error: squared is the same as loss: mse", "small__error_squared"],
+        ),
+        ({"variants": ["all_again"]}, ["data: all_again is the same as the default", "'all_again'"]),
+        (
+            {"variants": ["minus_screen"], "leave_one_study_out": True},
+            ["without a study: screen is the same as data: minus_screen"],
+        ),
         ({"variant": "screen_alone", "leave_one_study_out": True}, ["has one study"]),
     ],
 )
@@ -113,6 +127,20 @@ def test_other_grids_are_one_name_away() -> None:
     assert "diverserna_1_4m_minus_gtex" in plan.all_variants
     assert "gtex" not in plan.members_json("diverserna_1_4m_minus_gtex")
     assert len(shipped(ablation="k562_ladder").grid().cells) == 1 + 3
+
+
+@pytest.mark.parametrize("name", ["table_5", "leave_one_study_out", "k562_ladder"])
+def test_ready_made_grids_have_seeds_to_test_differences_between(name: str) -> None:
+    grid = shipped(ablation=name).grid()
+    assert grid.seeds == (0, 1, 2)
+    assert grid.lack_of_seeds == ""
+    assert len(grid.runs) == 3 * len(grid.cells)
+
+
+def test_a_grid_that_names_no_seeds_has_three() -> None:
+    config = read_config([ROOT / "config.yaml"])
+    config["ablations"]["k562_ladder"].pop("seeds")
+    assert complete(config)["ablations"]["k562_ladder"]["seeds"] == [0, 1, 2]
 
 
 def test_the_grid_changes_nothing_of_what_other_targets_build() -> None:

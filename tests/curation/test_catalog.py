@@ -230,9 +230,10 @@ def test_the_normalised_k562_file_is_refused_by_the_file_that_it_resembles(catal
     assert file.md5 not in file.refused_md5
 
 
-def test_only_the_simulated_screen_is_simulated(catalog: Catalog) -> None:
-    assert [name for name, study in catalog.studies.items() if study.simulated] == ["simulated_screen"]
-    assert [name for name, study in catalog.studies.items() if study.simulation] == ["simulated_screen"]
+def test_only_the_screens_of_the_demonstration_are_simulated(catalog: Catalog) -> None:
+    screens = ["simulated_screen", "held_out_screen"]
+    assert [name for name, study in catalog.studies.items() if study.simulated] == screens
+    assert [name for name, study in catalog.studies.items() if study.simulation] == screens
 
 
 def test_no_unverified_fact_serves_as_a_checksum(catalog: Catalog) -> None:

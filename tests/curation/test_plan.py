@@ -312,3 +312,34 @@ def test_the_axis_of_the_full_corpus_reads_the_history_of_gene_ids() -> None:
     named = read_plan(with_reference, ROOT)
     assert len(named.files("ensembl_history")) == 4
     assert named.axis_files == plan.axis_files
+
+
+def test_a_file_of_the_user_s_own_needs_no_more_than_its_path_and_benchmark(config: dict[str, Any], root: Path) -> None:
+    config["evaluation"]["files"] = {
+        "mine": {"path": "mine.h5ad", "benchmark": "perturbation"},
+        "cells": {"path": "$DIVERSERNA_DATA/cells.h5ad", "benchmark": "cells", "obsm": ["X_a", "X_b"], "study": ["x"]},
+    }
+    files = read_plan(config, root).evaluation_files
+    assert files["mine"].columns == {"perturbation": "perturbation", "batch": "batch", "control": "is_control"}
+    assert files["mine"].options == ["--perturbation=perturbation", "--batch=batch", "--counts=X"]
+    assert files["cells"].columns == {"label": "cell_type"}
+    assert files["cells"].options == ["--label=cell_type", "--counts=X", "--obsm", "X_a", "X_b", "--study", "x"]
+    assert "$" not in files["cells"].path
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"mine": {"path": "a", "benchmark": "cells", "perturbation": "gene"}}, "cells has no key perturbation"),
+        ({"mine": {"path": "a", "benchmark": "cells", "control": ["ctl"]}}, "cells has no key control"),
+        ({"mine": {"path": "a", "benchmark": "perturbation", "label": "type"}}, "perturbation has no key label"),
+        ({"mine": {"path": "a", "benchmark": "cell"}}, "did you mean 'cells'"),
+        ({"mine": {"benchmark": "cells"}}, "key 'path' is missing"),
+        ({"blood": {"path": "a", "benchmark": "cells"}}, "'blood' is a study of the catalogue"),
+    ],
+)
+def test_keys_of_a_file_that_do_not_go_together_are_refused(
+    entry: dict[str, Any], told: str, config: dict[str, Any], root: Path
+) -> None:
+    config["evaluation"]["files"] = entry
+    assert told in message(config, root)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import polars as pl
@@ -65,6 +67,15 @@ def test_the_same_seed_gives_the_same_screen(screen, wide_axis) -> None:
     again = simulate_screen(SCREEN, wide_axis)
     assert (again.X != screen.X).nnz == 0
     assert again.obs.equals(screen.obs)
+
+
+def test_another_experiment_has_the_same_modules_and_other_targets(screen, wide_axis) -> None:
+    other = simulate_screen(replace(SCREEN, experiment=1), wide_axis)
+    assert other.var.equals(screen.var)
+    assert set(other.uns["truth"]) != set(screen.uns["truth"])
+    assert (other.X != screen.X).nnz > 0
+    levels = [np.log(np.asarray(part.X.mean(axis=0)).ravel() + 0.1) for part in (screen, other)]
+    assert np.corrcoef(levels)[0, 1] > 0.95  # the base expression is the seed's
 
 
 def test_a_written_screen_reads_back(wide_axis, tmp_path) -> None:

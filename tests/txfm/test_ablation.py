@@ -128,7 +128,7 @@ def test_equal_cells_have_uniform_p_values_and_a_difference_is_found() -> None:
 def test_counts_of_several_data_sets_are_pooled_as_well() -> None:
     grid = grid_of(1, 1)
     rows = [
-        {"run": run, "dataset": dataset, "value": hits / trials, "hits": hits, "trials": trials}
+        {"run": run, "task": "pcst", "dataset": dataset, "value": hits / trials, "hits": hits, "trials": trials}
         for run, dataset, hits, trials in [
             ("m.s0", "x", 10, 100),
             ("m.s0", "y", 10, 50),
@@ -141,6 +141,20 @@ def test_counts_of_several_data_sets_are_pooled_as_well() -> None:
     assert table.loc[("all", ""), "mean"] == pytest.approx(20 / 150)
     expected = chi2_contingency([[20, 130], [50, 100]], correction=False).pvalue
     assert table.loc[("all", "0"), "p"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("task", "test"), [("pcst", Z_TEST), ("lin", T_TEST), ("bmdb", T_TEST)])
+def test_only_perturbations_are_counted_as_independent(task: str, test: str) -> None:
+    """Two equal cells whose seeds differ by 1 %: 50,000 cells would make that a tiny p of the z-test."""
+    accuracies = {"m": (0.59, 0.60, 0.62), "m0": (0.60, 0.61, 0.62)}
+    rows = [
+        {"run": f"{name}.s{seed}", "task": task, "value": value, "hits": 50_000 * value, "trials": 50_000}
+        for name, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    (row,) = compare(grid_of(3, 1), frame(rows)).query("alternative == '0'").to_dict("records")
+    assert row["test"] == test
+    assert (row["p"] < 0.05) == (test == Z_TEST)
 
 
 # --- the command
@@ -176,13 +190,13 @@ def command(models: dict[str, Path], out: Path, *scores: Path, cells: object = C
 
 
 def scores_of(folder: Path, models: dict[str, Path]) -> Path:
-    about = {"benchmark": "perturbation", "dataset": "screen", "kind": "txfm", "task": "consistency", "primary": True}
+    about = {"benchmark": "perturbation", "dataset": "screen", "kind": "txfm", "task": "pcst", "primary": True}
     found = [
         Score(**about, embedder=name, metric="share", seed=seed, value=hits / 40, hits=hits, trials=40)  # type: ignore[arg-type]
         for name in models
         for seed, hits in enumerate((4, 6) if "mse" in name else (30, 32))
     ]
-    write_scores(folder, score_frame(found), {"settings": {}}, "")
+    write_scores(folder, score_frame(found), {"not_scored": []}, "")
     return folder
 
 
@@ -205,13 +219,50 @@ def test_the_table_has_differences_p_values_and_costs(models, tmp_path: Path, ca
     from_text = pd.read_csv(out.with_suffix(".tsv"), sep="\t", keep_default_na=False, na_values=[""])
     np.testing.assert_allclose(from_text["difference"], frame["difference"])
     text = out.with_suffix(".md").read_text()
-    assert "| share | loss: mse | 0.1250 |" in text
+    assert "| consistency: share | loss: mse | 0.1250 |" in text
     assert "not equal compute" in text
     assert sorted(path.name for path in out.parent.iterdir()) == ["grid.json", "grid.md", "grid.parquet", "grid.tsv"]
 
 
+def test_scores_with_and_without_counts_stand_in_one_table_and_a_benchmark_without_any_is_told(
+    models, tmp_path: Path, capsys
+) -> None:  # type: ignore[no-untyped-def]
+    about = {"benchmark": "cell_types", "dataset": "cells", "kind": "txfm", "task": "linear", "primary": True}
+    found = [
+        Score(**about, embedder=name, metric=metric, seed=seed, value=(30 + seed) / 40, **counts)  # type: ignore[arg-type]
+        for name in models
+        for seed in (0, 1)
+        for metric, counts in (("accuracy", {"hits": 30 + seed, "trials": 40}), ("macro_f1", {}))
+    ]
+    write_scores(tmp_path / "cells", score_frame(found), {"not_scored": []}, "")
+    reason = [{"embedder": "all", "task": "all", "reason": "There are no relations"}]
+    write_scores(tmp_path / "genes", score_frame([]), {"not_scored": reason}, "")
+    out = tmp_path / "out" / "grid.json"
+    assert command(models, out, tmp_path / "cells", tmp_path / "genes") == 0
+    assert "genes has no scores: There are no relations" in capsys.readouterr().out
+    table = json.loads(out.read_text())
+    tests = {row["metric"]: row["test"] for row in table["rows"] if row["benchmark"] == "cell_types" and row["factor"]}
+    assert tests == {"accuracy": "", "macro_f1": ""}  # no perturbations, and the two seeds have no spread
+
+
 def refused(capsys) -> str:  # type: ignore[no-untyped-def]
     return capsys.readouterr().err
+
+
+def test_a_grid_of_which_nothing_was_measured_is_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    for folder in models.values():
+        card = json.loads((folder / "model.json").read_text())
+        (folder / "model.json").write_text(json.dumps(card | {"final_metrics": {}}))
+    out = tmp_path / "out" / "grid.json"
+    assert command(models, out) == 2
+    message = refused(capsys)
+    assert "Nothing was measured" in message
+    assert "--scores" in message
+    reason = [{"embedder": "all", "task": "all", "reason": "There are no relations"}]
+    write_scores(tmp_path / "genes", score_frame([]), {"not_scored": reason}, "")
+    assert command(models, out, tmp_path / "genes") == 2
+    assert "There are no relations" in refused(capsys)
+    assert not out.parent.exists()
 
 
 def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
@@ -219,9 +270,19 @@ def test_models_and_scores_that_do_not_fit_the_grid_are_refused(models, tmp_path
     default = {name: path for name, path in models.items() if "mse" not in name}
     assert command(default, out) == 2
     assert "all.nano__loss_mse" in refused(capsys)
+    assert command({name: path for name, path in models.items() if name != "all.nano__loss_mse.s1"}, out) == 2
+    message = refused(capsys)
+    assert "do not have the same seeds" in message
+    assert "all.nano__loss_mse: 0" in message
+    assert command(models | {"again": models["all.nano.s0"]}, out) == 2
+    assert "all.nano: 0, 0, 1" in refused(capsys)
     assert command(models, out, cells=CELLS[1:]) == 2
     assert "--cells is no grid" in refused(capsys)
     assert command(models, out, cells="x") == 2
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"alternative": "squared"}]) == 2
+    assert "have the same models" in refused(capsys)
+    assert command(models, out, cells=[*CELLS, CELLS[1] | {"model": "other"}]) == 2
+    assert "have one name" in refused(capsys)
     assert command(models, out.with_suffix(".csv")) == 2
     capsys.readouterr()
     assert command(models, out, scores_of(tmp_path / "scores", default)) == 2

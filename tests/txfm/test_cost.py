@@ -1,5 +1,6 @@
 """What a configuration costs: FLOPs as torch counts them, memory by formula, and the batch that fits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_batch_is_cut_into_equal_parts_that_fit() -> None:
     assert choose_micro_batch(config, 1000, 100, FLOAT32, 100 * GIB) == 100
     with pytest.raises(InputError, match=r"not even with one sample[\s\S]*--batch-size 1"):
         choose_micro_batch(config, 1000, 100, FLOAT32, 2**20)
+
+
+def test_in_bf16_on_a_cpu_parts_are_no_larger_than_those_that_keep_their_attention(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_from_mapping({"preset": "nano", "n_visible_genes": 99, "n_heads": 2, "width": 32})
+    monkeypatch.setattr("txfm.cpu_attention.KEPT_BYTES", 30 * 2 * 2 * 100**2)  # of 30 samples
+    bf16 = replace(FLOAT32, precision="bf16")
+    assert choose_micro_batch(config, 1000, 100, bf16, 100 * GIB) == 25
+    assert choose_micro_batch(config, 1000, 100, FLOAT32, 100 * GIB) == 100
+    kept, more = (activation_bytes(config, 1000, n, "bf16", "cpu") / n for n in (30, 31))
+    assert kept - more == pytest.approx(2 * 2 * 100**2 * config.n_blocks + 2 * 2 * 100**2, rel=0.01)
+    monkeypatch.setattr("txfm.cpu_attention.KEPT_BYTES", 1)
+    assert choose_micro_batch(config, 1000, 3, bf16, 100 * GIB) == 1
 
 
 def test_available_memory_is_what_the_machine_and_its_control_groups_leave(tmp_path: Path) -> None:

@@ -43,6 +43,17 @@ def test_it_agrees_with_torchs_attention_in_double_precision(
             assert not got[1, :, 41:].any()  # padding gets no gradient
 
 
+def test_what_all_tokens_share_is_subtracted_before_it_is_rounded() -> None:
+    """Values far from zero: of what they add to every token's gradient nothing is left, and bf16 would round it."""
+    narrow = [tensor.bfloat16().requires_grad_() for tensor in (draw(0), draw(1), draw(2) + 5)]
+    wide = [tensor.detach().double().requires_grad_() for tensor in narrow]
+    upstream = draw(3).bfloat16()
+    expected = torch.autograd.grad(F.scaled_dot_product_attention(*wide), wide, upstream.double())
+    found = torch.autograd.grad(headwise_attention(*narrow, None), narrow, upstream)
+    assert relative_error(found[0], expected[0]) < 0.02
+    assert relative_error(found[1], expected[1]) < 0.015
+
+
 def test_kept_and_recalculated_probabilities_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     def gradients(kept_bytes: int) -> tuple[torch.Tensor, ...]:
         monkeypatch.setattr(cpu_attention, "KEPT_BYTES", kept_bytes)

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -418,6 +419,32 @@ def test_a_corpus_that_is_not_the_model_s_is_refused(line, tmp_path):
 def test_a_wrong_argument_is_told_apart(line, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         line.run(tmp_path / "table.json", **changes)
+
+
+def test_missing_labels_are_no_class(tmp_path):
+    store = write_held_out(tmp_path / "omega.zarr")
+    group = zarr.open_group(store, mode="a")
+    obs = ad.io.read_elem(group["obs"])
+    obs.loc[obs.index[:8], "cell_line"] = np.nan
+    with ad.settings.override(zarr_write_format=3, auto_shard_zarr_v3=True):
+        ad.io.write_elem(group, "obs", obs)
+    study = read_held_out(store, "cell_line", 1000)
+    assert set(study.labels) == set(LINES)
+    assert study.left_out["no label"] == 5 + 8
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata", "ignore:Writing zarr v2")
+@pytest.mark.parametrize(
+    ("version", "found"), [(2, "zarr format 2"), (3, "no obs['study'], obs['simulated'], var['measured']")]
+)
+def test_a_zarr_of_anndata_is_no_store_of_a_study(tmp_path, version, found):
+    cells = ad.AnnData(
+        np.ones((4, 2), dtype=np.float32), obs=pd.DataFrame({"cell_line": list("aabb")}, index=list("wxyz"))
+    )
+    with ad.settings.override(zarr_write_format=version, auto_shard_zarr_v3=version == 3):
+        cells.write_zarr(tmp_path / "cells.zarr")
+    with pytest.raises(InputError, match=r"(?s)no store of a held-out study.*" + re.escape(found)):
+        read_held_out(tmp_path / "cells.zarr", "cell_line", 100)
 
 
 def test_the_output_must_be_json(line, tmp_path):

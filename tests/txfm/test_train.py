@@ -174,10 +174,22 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     assert_same_model(trained / "model", run.out)
 
 
+def kept_weights(run: TrainingRun) -> dict[str, dict[str, torch.Tensor]]:
+    folder = run.out.with_name(f"{run.out.name}.kept")
+    return {path.name: load_file(path / "model.safetensors") for path in sorted(folder.iterdir())}
+
+
+def assert_same_kept(expected: TrainingRun, found: TrainingRun) -> None:
+    first, second = kept_weights(expected), kept_weights(found)
+    assert first.keys() == second.keys()
+    for name, weights in first.items():
+        assert all(torch.equal(weights[tensor], second[name][tensor]) for tensor in weights)
+
+
 def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tiny_corpus: Any, tmp_path: Path) -> None:
-    """With a checkpoint a step, most moments are within the writing of one."""
+    """With a checkpoint a step and a kept model every five, most moments are within the writing of one."""
     model = TINY_MODEL | {"samples_seen": 1500, "validate_every_steps": 60, "log_every_steps": 7}
-    killed = replace(tiny_run(tiny_corpus, tmp_path / "killed", **model), checkpoint_every_steps=1)
+    killed = replace(tiny_run(tiny_corpus, tmp_path / "killed", **model), checkpoint_every_steps=1, keep_every_steps=5)
     paths = ["--corpus", str(tiny_corpus.folder), "--out", str(killed.out), "--checkpoints", str(killed.checkpoints)]
     options = [
         "--variant",
@@ -191,7 +203,8 @@ def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tiny_corpus: An
         "--device",
         "cpu",
     ]
-    command = [sys.executable, "-m", "txfm", "train", *paths, *options, "--checkpoint-every-steps", "1"]
+    every = ["--checkpoint-every-steps", "1", "--keep-every-steps", "5"]
+    command = [sys.executable, "-m", "txfm", "train", *paths, *options, *every]
     random = np.random.default_rng()
     for least in (3, 40):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -205,9 +218,10 @@ def test_a_process_killed_at_any_moment_resumes_to_the_same_bits(tiny_corpus: An
         assert process.wait() == -signal.SIGKILL
     assert not killed.out.exists()
     train(killed, ONE_THREAD)
-    whole = replace(killed, out=tmp_path / "whole", checkpoints=tmp_path / "saved")
+    whole = replace(killed, out=tmp_path / "model", checkpoints=tmp_path / "saved")
     train(whole, ONE_THREAD)
     assert_same_model(whole.out, killed.out)
+    assert_same_kept(whole, killed)
 
 
 def test_no_file_of_a_run_is_a_pickle(tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +230,64 @@ def test_no_file_of_a_run_is_a_pickle(tiny_corpus: Any, tmp_path: Path, monkeypa
         train(tiny_run(tiny_corpus, tmp_path), ONE_THREAD)
     files = {path.name for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()}
     assert files == {"state.safetensors", "state.json", "metrics.jsonl"}
+
+
+def keeping_run(corpus: Any, folder: Path, **overrides: object) -> TrainingRun:
+    """A run of 28 steps that keeps models of 5, 10, 15, 20 and 25."""
+    return replace(tiny_run(corpus, folder, **overrides), keep_every_steps=5)
+
+
+@pytest.fixture(scope="module")
+def kept(tiny_corpus: Any, tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
+    run = keeping_run(tiny_corpus, tmp_path_factory.mktemp("kept"))
+    train(run, ONE_THREAD)
+    return run
+
+
+def test_a_model_every_n_steps_stays_and_changes_nothing(kept: TrainingRun, trained: Path) -> None:
+    assert_same_model(trained / "model", kept.out)
+    assert list(kept_weights(kept)) == [f"model-{step:09d}" for step in (5, 10, 15, 20, 25)]
+    cards = [txfm.load(kept.out.with_name("model.kept") / name).card for name in kept_weights(kept)]
+    assert [card["steps"] for card in cards] == [5, 10, 15, 20, 25]
+    assert [card["samples_seen"] for card in cards] == [
+        5 * 16,
+        132 + 16,
+        132 + 6 * 16,
+        2 * 132 + 2 * 16,
+        2 * 132 + 7 * 16,
+    ]
+
+
+@pytest.mark.parametrize("step", [3, 10, 18])
+def test_kept_models_of_an_interrupted_run_are_those_of_a_whole_one(
+    kept: TrainingRun, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    run = keeping_run(tiny_corpus, tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, ONE_THREAD)
+    folder = run.out.with_name("model.kept")
+    assert len(list(folder.glob("*"))) == step // 5
+    for half in (".model-000000020.99.tmp", "model-000000020"):  # a kill while it was written, or renamed
+        (folder / half).mkdir(parents=True)
+        (folder / half / "model.safetensors").write_bytes(b"half")
+    train(run, ONE_THREAD)
+    assert_same_kept(kept, run)
+
+
+def test_a_folder_with_kept_models_of_another_training_is_refused(
+    kept: TrainingRun, tiny_corpus: Any, tmp_path: Path
+) -> None:
+    run = keeping_run(tiny_corpus, tmp_path, max_lr=1e-4)
+    folder = run.out.with_name("model.kept")
+    shutil.copytree(kept.out.with_name("model.kept"), folder)
+    with pytest.raises(
+        InputError, match=r"another training[\s\S]*model-000000005[\s\S]*max_lr=0\.0001[\s\S]*max_lr=0\.003"
+    ):
+        train(run, ONE_THREAD)
+    assert len(list(folder.iterdir())) == 5
+    train(replace(run, config=replace(run.config, max_lr=3e-3), micro_batch=5), ONE_THREAD)  # the same training again
 
 
 def test_checkpoints_of_another_configuration_are_refused(
@@ -331,6 +403,8 @@ def test_overfitting_takes_no_batch_that_memory_does_not_hold(
         ("--memory-gib", "inf"),
         ("--overfit-batch", "0"),
         ("--overfit-batch", "-3"),
+        ("--keep-every-steps", "0"),
+        ("--keep-every-steps", "-5"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(

@@ -38,14 +38,16 @@ def run(args: argparse.Namespace) -> None:
     from txfm.ablation.comparison import compare
     from txfm.ablation.cost import costs
     from txfm.ablation.grid import read_cells, read_grid
-    from txfm.ablation.measurements import measurements
+    from txfm.ablation.measurements import lack_of_scores, measurements
     from txfm.artifact.sums import sums_of
 
     grid = read_grid(read_cells(args.cells), args.models)
     rows = compare(grid, measurements(grid, args.scores))
     files = [path / "scores.parquet" if path.is_dir() else path for path in args.scores]
     sources = {str(path): str(sums_of(path)["sha256"]) for path in files}
-    written = table.as_mapping(rows, costs(grid), sources)
+    lacking = {path: lack_of_scores(path) for path in args.scores if path.is_dir()}
+    warnings = [f"{path} has no scores: {reason}" for path, reason in lacking.items() if reason]
+    written = table.as_mapping(rows, costs(grid), sources, warnings)
     table.write(rows, written, args.out)
     for sentence in written["warnings"]:
         print(f"warning: {sentence}")

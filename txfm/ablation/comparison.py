@@ -15,6 +15,7 @@ ALPHA = 0.05
 CONFIDENCE = 1 - ALPHA
 Z_TEST, T_TEST = "two-proportion z", "Welch t"
 INTERVAL = ("difference_sd", "difference_low", "difference_high")
+CONSISTENCY = "pcst"  # the task whose shares are of perturbations
 
 
 def compare(grid: Iterable[TrainedCell], measured: pd.DataFrame) -> pd.DataFrame:
@@ -35,12 +36,15 @@ def compare(grid: Iterable[TrainedCell], measured: pd.DataFrame) -> pd.DataFrame
         and the two ends of its 95% interval; test, p, p_adjusted; significant. What the default or a cell without a
         possible test cannot have is missing.
 
-        A share of counted things is tested by the two-proportion z-test on hits and trials averaged over seeds: a
-        perturbation that every seed scores is one perturbation. Shares of several data sets are pooled as well (sec.
-        C.2): rows whose dataset is "all". Other values are tested by Welch's t-test between the seeds of two cells.
-        Adjusted by Benjamini and Hochberg over all alternatives with a p-value in the same metric.
+        The share of consistent perturbations is tested by the two-proportion z-test on hits and trials averaged over
+        seeds: a perturbation that every seed scores is one perturbation. Those of several data sets are pooled as well
+        (sec. C.2): rows whose dataset is "all". Other values are tested by Welch's t-test between the seeds of two
+        cells, shares of cells and of pairs among them: these are many and depend on each other, so that the spread
+        between trainings is far above the binomial one. Adjusted by Benjamini and Hochberg over all alternatives with a
+        p-value in the same metric.
     """
     grid = tuple(grid)
+    measured = _without_other_counts(measured)
     pooled = _pooled(measured)
     measured = pd.concat([measured, pooled], ignore_index=True) if len(pooled) else measured
     rows = []
@@ -69,6 +73,7 @@ def compare(grid: Iterable[TrainedCell], measured: pd.DataFrame) -> pd.DataFrame
 def two_sided_p(own: pd.DataFrame, default: pd.DataFrame) -> tuple[str, float]:
     """The test that fits two cells' measurements (columns value, hits, trials; a row a seed), and its two-sided p.
 
+    Values with trials are tested as shares of independent things.
     NaN where none is possible: one seed a cell, no spread at all, or no trials.
     """
     if _are_shares(own, default):
@@ -119,6 +124,12 @@ def adjust(p: Iterable[float]) -> np.ndarray:
     if tested.any():
         adjusted[tested] = multipletests(raw[tested], alpha=ALPHA, method="fdr_bh")[1]
     return adjusted
+
+
+def _without_other_counts(measured: pd.DataFrame) -> pd.DataFrame:
+    """Hits and trials of perturbations alone; missing elsewhere."""
+    counts = measured[["hits", "trials"]].where(measured["task"] == CONSISTENCY)
+    return measured.assign(hits=counts["hits"], trials=counts["trials"])
 
 
 def _pooled(measured: pd.DataFrame) -> pd.DataFrame:

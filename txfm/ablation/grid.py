@@ -1,7 +1,7 @@
 """The cells of a grid, and the trained models that belong to each."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def read_cells(text: str) -> tuple[Cell, ...]:
     Raises
     ------
     InputError
-        It is not a list of cells, or not one of them is the default.
+        It is not a list of cells, not one of them is the default, or two have one name or the same models.
     """
     expected = '[{"factor": "", "alternative": "", "variant": ..., "model": ...}, ...], the default with empty names'
     try:
@@ -75,6 +75,10 @@ def read_cells(text: str) -> tuple[Cell, ...]:
         raise InputError("--cells is no grid", expected=expected, found=f"{text[:80]} ({error!r})") from error
     if left or sum(cell.is_default for cell in cells) != 1:
         raise InputError("--cells is no grid", expected=expected, found=text[:200])
+    for what, key in (("one name", ("factor", "alternative")), ("the same models", ("variant", "model"))):
+        found = [tuple(getattr(cell, name) for name in key) for cell in cells]
+        if repeated := sorted({": ".join(each) for each in found if found.count(each) > 1}):
+            raise InputError(f"Two cells of --cells have {what}", expected="each once", found=", ".join(repeated))
     return cells
 
 
@@ -84,7 +88,7 @@ def read_grid(cells: Iterable[Cell], folders: Iterable[Path]) -> tuple[TrainedCe
     Raises
     ------
     InputError
-        A folder belongs to no cell, or a cell has no folder.
+        A folder belongs to no cell, a cell has no folder, lacks a seed that another has, or has one twice.
     """
     runs: dict[tuple[str, str], list[Run]] = {}
     for folder in folders:
@@ -101,12 +105,27 @@ def read_grid(cells: Iterable[Cell], folders: Iterable[Path]) -> tuple[TrainedCe
             found=", ".join(sorted(map(".".join, runs))) or "none",
             todo="name a folder <variant>.<model>.s<seed> for every cell, and no other",
         )
+    _refuse_other_seeds(runs)
     return tuple(
         TrainedCell(
             cell=cell, runs=tuple(sorted(runs[cell.variant, cell.model], key=lambda run: int(run.card["seed"])))
         )
         for cell in cells
     )
+
+
+def _refuse_other_seeds(runs: Mapping[tuple[str, str], Iterable[Run]]) -> None:
+    """A mean over other seeds is of other trainings: a killed run would pass for a difference."""
+    seeds = {".".join(cell): sorted(int(run.card["seed"]) for run in of_cell) for cell, of_cell in runs.items()}
+    wanted = sorted({seed for found in seeds.values() for seed in found})
+    if wrong := {name: found for name, found in seeds.items() if found != wanted}:
+        raise InputError(
+            "Cells of the grid do not have the same seeds",
+            where="; ".join(sorted(wrong)),
+            expected=f"seeds {', '.join(map(str, wanted))}, each once a cell",
+            found="; ".join(f"{name}: {', '.join(map(str, wrong[name]))}" for name in sorted(wrong)),
+            todo="train what is missing, or leave its seed out of all cells",
+        )
 
 
 def _parts(folder: Path) -> tuple[str, str, str]:

@@ -26,7 +26,8 @@ def measurements(grid: Iterable[TrainedCell], files: Iterable[Path]) -> pd.DataF
     ----------
     grid : iterable of TrainedCell
     files : iterable of Path
-        Tables of `txfm evaluate held-out` (.json), and folders with scores of its other verbs.
+        Tables of `txfm evaluate held-out` (.json), and folders with scores of its other verbs; a folder of
+        `lack_of_scores` adds nothing.
 
     Returns
     -------
@@ -36,12 +37,14 @@ def measurements(grid: Iterable[TrainedCell], files: Iterable[Path]) -> pd.DataF
     Raises
     ------
     InputError
-        A file is neither, or lacks a run of the grid.
+        A file is neither, or lacks a run of the grid; or there is no number at all.
     """
-    grid = tuple(grid)
+    grid, files = tuple(grid), tuple(files)
     names = {run.name for cell in grid for run in cell.runs}
     rows = [row for cell in grid for row in _validations(cell)]
     for path in files:
+        if path.is_dir() and lack_of_scores(path):
+            continue
         found = _of_frame(path) if path.is_dir() else list(_of_table(path))
         found = [row for row in found if row["run"] in names]
         if missing := sorted(names - {row["run"] for row in found}):
@@ -53,7 +56,27 @@ def measurements(grid: Iterable[TrainedCell], files: Iterable[Path]) -> pd.DataF
                 todo="evaluate all models of the grid together",
             )
         rows += found
+    if not rows:
+        raise InputError(
+            "Nothing was measured of the models of the grid",
+            where=", ".join(map(str, files)) or "--scores",
+            expected="validation metrics in a model.json, a table of held-out samples, or a folder with scores",
+            found="; ".join(filter(None, (lack_of_scores(path) for path in files if path.is_dir()))) or "none of these",
+            todo="evaluate the models, and name what was written with --scores",
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("value", "hits", "trials"), float))
+
+
+def lack_of_scores(folder: Path) -> str:
+    """Why a folder of scores holds no number, as where there are no databases of related genes; "" where it holds some.
+
+    Raises
+    ------
+    InputError
+        It is no folder of scores.
+    """
+    _, record = read_scores(folder)
+    return "; ".join(row["reason"] for row in record["not_scored"]) if record["n_scores"] == 0 else ""
 
 
 def _validations(cell: TrainedCell) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,25 @@ from txfm.files import temporary_beside
 FORMAT, FORMAT_VERSION = "txfm-ablation", "0.1"
 METHOD = (
     "Mean and sd (n - 1) over training seeds; repetitions within an evaluation are averaged first.",
-    "Shares of counted things (perturbations, pairs): two-proportion z-test on hits and trials averaged over seeds, "
-    "data sets pooled in rows of dataset `all`. Other values: Welch's t-test between seeds; none with one seed a cell.",
+    "Share of consistent perturbations: two-proportion z-test on hits and trials averaged over seeds, data sets pooled "
+    "in rows of dataset `all`. Everything else: Welch's t-test between training seeds; none with one seed a cell.",
     "sd and 95% interval of a difference: of two means; binomial for shares, between seeds for other values.",
     f"p adjusted by Benjamini and Hochberg over all alternatives of a metric; * marks adjusted p <= {ALPHA:g}.",
     "Validation metrics are measured on held-out batches of the cell's own variant: variants are not compared by them.",
 )
 
 
-def as_mapping(rows: pd.DataFrame, cost: pd.DataFrame, sources: dict[str, str]) -> dict[str, Any]:
-    """Everything, ready for json; what is missing is null."""
+def as_mapping(
+    rows: pd.DataFrame, cost: pd.DataFrame, sources: dict[str, str], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Everything, ready for json; what is missing is null. `warnings` are beside those of unequal compute."""
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "txfm": txfm_version(),
         "git_commit": git_commit(),
         "sources": sources,
-        "warnings": unequal_compute(cost),
+        "warnings": [*unequal_compute(cost), *warnings],
         "method": list(METHOD),
         "cells": _records(cost),
         "rows": _records(rows),
@@ -57,7 +60,7 @@ def markdown(table: dict[str, Any]) -> str:
         ]
         for row in table["rows"]:
             if (row["benchmark"], row["dataset"]) == (benchmark, dataset):
-                metric = ", ".join(filter(None, [row["metric"], row["postprocessing"]]))
+                metric = ", ".join(filter(None, [f"{row['task']}: {row['metric']}", row["postprocessing"]]))
                 star = "*" if row["significant"] else ""
                 lines.append(
                     f"| {metric} | {_title(row)} | {row['mean']:.4f} | {_number(row['sd'], '.4f')} | {row['n_seeds']} "

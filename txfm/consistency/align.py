@@ -70,24 +70,39 @@ def align(embeddings: Embeddings, cells: Cells) -> AlignedEmbeddings:
     InputError
         There are fewer than two controls, or they are all alike.
     """
-    centre, rotation = _components_of_controls(embeddings, cells.is_control)
-    n_batches = int(cells.batch.max()) + 1
+    return standardise_by_batch(embeddings, cells.batch, *_components_of_controls(embeddings, cells.is_control))
+
+
+def standardise_by_batch(
+    embeddings: Embeddings, batch: np.ndarray, centre: np.ndarray, rotation: np.ndarray
+) -> AlignedEmbeddings:
+    """Rotate, then scale each batch to mean 0 and variance 1 (ddof 0) over all of its cells, controls or not.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    batch : numpy.ndarray (n_cells,)
+        0, 1, ...
+    centre, rotation : numpy.ndarray (d,), (d, n_components)
+        The identity leaves the dimensions as they are.
+    """
+    n_batches = int(batch.max()) + 1
     total = np.zeros((n_batches, rotation.shape[1]))
     squares = np.zeros_like(total)
-    sizes = np.bincount(cells.batch, minlength=n_batches)[:, None]
+    sizes = np.bincount(batch, minlength=n_batches)[:, None]
     for start, block in embeddings.blocks():
-        batch = cells.batch[start : start + len(block)]
+        of_block = batch[start : start + len(block)]
         scores = (block - centre) @ rotation
-        present, sums = sums_by_group(scores, batch)
+        present, sums = sums_by_group(scores, of_block)
         total[present] += sums
-        squares[present] += sums_by_group(scores * scores, batch)[1]
+        squares[present] += sums_by_group(scores * scores, of_block)[1]
     mean = total / sizes
     variance = squares / sizes - mean * mean
     # What is left of the difference where all cells of a batch are equal.
     constant = variance <= 1e-12 * (squares / sizes)
     scale = np.sqrt(np.where(constant, 1.0, variance))
     return AlignedEmbeddings(
-        embeddings=embeddings, centre=centre, rotation=rotation, batch=cells.batch, mean=mean, scale=scale
+        embeddings=embeddings, centre=centre, rotation=rotation, batch=batch, mean=mean, scale=scale
     )
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
+from txfm.booleans import strict_booleans
 from txfm.consistency.cells import Cells, NpyEmbeddings, rows_per_block, write_npy
 from txfm.errors import InputError
 
@@ -110,7 +111,7 @@ def _cells(labels: pd.DataFrame, controls: tuple[str, ...], path: Path) -> Cells
     if controls:
         is_control = np.isin(perturbation, controls)
     elif "is_control" in labels:
-        is_control = labels["is_control"].to_numpy(dtype=bool)
+        is_control = strict_booleans(labels["is_control"], f"{path}, column is_control")
     else:
         raise InputError(
             "Nothing says which cells are controls",

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reading.add_argument("--gene-column", help="column of var with Ensembl ids or symbols, or index (default: found)")
     reading.add_argument("--genome", help="which one of a 10x .h5 that holds several")
     reading.add_argument(
-        "--min-matched-share", type=float, default=0.3, help="least share of the model's genes (default %(default)s)"
+        "--min-matched-share",
+        type=float,
+        help="least share of the model's genes (default 0.3; any share of a store, which says what was measured)",
     )
     reading.add_argument("--allow-fractional", action="store_true", help="accept expected counts")
     reading.add_argument("--chunk-rows", type=int, help="rows in memory at a time (default: by their size)")

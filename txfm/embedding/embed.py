@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from txfm.embedder import Embedder
-from txfm.embedding.gene_match import DEFAULT_MIN_SHARE
 from txfm.embedding.gene_names import KnownGenes
 from txfm.embedding.inputs.opening import open_samples
 from txfm.embedding.options import EmbeddingOptions
@@ -31,7 +30,7 @@ def embed(
     model_layer: str = "cls",
     gene_column: str | None = None,
     genome: str | None = None,
-    min_matched_share: float = DEFAULT_MIN_SHARE,
+    min_matched_share: float | None = None,
     allow_fractional: bool = False,
     batch_size: int | None = None,
     chunk_rows: int | None = None,

@@ -83,7 +83,7 @@ class GeneMatch:
 
 
 def match_genes(
-    var: pd.DataFrame, vocabulary: Vocabulary, column: str | None = None, min_share: float = DEFAULT_MIN_SHARE
+    var: pd.DataFrame, vocabulary: Vocabulary, column: str | None = None, min_share: float | None = None
 ) -> GeneMatch:
     """Find the vocabulary's genes among an input's.
 
@@ -96,8 +96,9 @@ def match_genes(
     column : str, optional
         Column of `var` to use, or "index"; None tries the index and the usual names, and takes the one that finds most
         genes.
-    min_share : float
-        Least share of the vocabulary that must be found, from 0 to 1.
+    min_share : float, optional
+        Least share of the vocabulary that must be found, from 0 to 1. None: `DEFAULT_MIN_SHARE`, and any share where
+        `measured` declares that a study measured few genes.
 
     Returns
     -------
@@ -109,6 +110,8 @@ def match_genes(
         The column does not exist, `measured` is not boolean, the names are another organism's, or fewer genes than
         `min_share` are found.
     """
+    if min_share is None:
+        min_share = 0.0 if "measured" in var else DEFAULT_MIN_SHARE
     if not 0 <= min_share <= 1:
         raise InputError("The least share of genes cannot be used", expected="from 0 to 1", found=str(min_share))
     if column is not None and column != "index" and column not in var.columns:

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from txfm.embedder import Embedder
 from txfm.embedding.copies import find_copies
-from txfm.embedding.gene_match import DEFAULT_MIN_SHARE, GeneMatch, match_genes
+from txfm.embedding.gene_match import GeneMatch, match_genes
 from txfm.embedding.inputs.samples import Samples
 from txfm.embedding.masks import MaskedEncoder
 from txfm.embedding.options import EmbeddingOptions
@@ -25,8 +25,8 @@ class ReadingOptions:
     ----------
     gene_column : str, optional
         Column of var with Ensembl ids or symbols, or "index"; None finds it.
-    min_matched_share : float
-        Least share of the vocabulary that the input must have.
+    min_matched_share : float, optional
+        Least share of the vocabulary that the input must have; None: see `match_genes`.
     allow_fractional : bool
         Accept expected counts.
     chunk_rows : int, optional
@@ -34,7 +34,7 @@ class ReadingOptions:
     """
 
     gene_column: str | None = None
-    min_matched_share: float = DEFAULT_MIN_SHARE
+    min_matched_share: float | None = None
     allow_fractional: bool = False
     chunk_rows: int | None = None
 

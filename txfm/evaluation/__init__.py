@@ -1,6 +1,7 @@
 """What makes one corpus, one model or one baseline better than another: benchmarks and their metrics.
 
 The names below stay; each is imported when it is first asked for, so that `import txfm` stays light.
+They take arrays, lists, or Series by position; what does not fit, is missing or is not finite is an `InputError`.
 """
 
 import importlib

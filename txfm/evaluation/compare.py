@@ -14,8 +14,10 @@ from txfm.baselines.training_samples import open_training, shared_genes
 from txfm.corpus.places import place_of
 from txfm.corpus.variant import read_variant
 from txfm.embedder import Embedder
+from txfm.errors import InputError
 from txfm.evaluation.held_out import HeldOut, refuse_leakage
 from txfm.evaluation.probes import Score, clustering_nmi, few_shot, linear_probe, standardise
+from txfm.evaluation.scores import reason_of
 from txfm.evaluation.thinning import thin_counts
 from txfm.loading import load
 from txfm.masking import seeded_generator
@@ -81,7 +83,9 @@ class _Candidate:
     embedder: Embedder
 
 
-def compare(study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_sample: int, device: str) -> list[Row]:
+def compare(
+    study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_sample: int, device: str
+) -> tuple[list[Row], dict[str, str]]:
     """Score every model; beside a TxFM also an untrained twin, PCA on its training samples, and shuffled labels.
 
     Parameters
@@ -96,10 +100,16 @@ def compare(study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_
     device : str
         Of the models.
 
+    Returns
+    -------
+    list of Row
+    dict of str to str
+        Models that cannot embed the study, and why.
+
     Raises
     ------
     InputError
-        A model has seen the study, or belongs to another corpus.
+        A model has seen the study, or belongs to another corpus; or none can embed it.
     """
     models = [load(folder, device) for folder in model_folders]
     variants = [read_variant(place_of(corpus), model.card["variant"]["name"]) for model in models]
@@ -107,13 +117,22 @@ def compare(study: HeldOut, corpus: Path, model_folders: list[Path], counts_per_
         refuse_leakage(study.identity["study"], folder, model.card, variant)
     depths = {"full": study, "thinned": thinned(study, counts_per_sample)}
     fitted: dict[tuple[str, tuple[str, ...], float], Baseline] = {}
-    rows = []
+    rows: list[Row] = []
+    refused: dict[str, str] = {}
     for folder, model in zip(model_folders, models, strict=True):
         print(f"comparing {folder.name}", flush=True)
-        for candidate in _candidates(model, study, corpus, fitted):
-            for depth, at_depth in depths.items():
-                rows += _score(candidate, at_depth, depth, folder.name, model)
-    return rows
+        try:
+            rows += [
+                row
+                for candidate in _candidates(model, study, corpus, fitted)
+                for depth, at_depth in depths.items()
+                for row in _score(candidate, at_depth, depth, folder.name, model)
+            ]
+        except InputError as error:
+            refused[folder.name] = reason_of(error)
+    if not rows:
+        raise InputError("Nothing could be scored", where=study.identity["study"], found="; ".join(refused.values()))
+    return rows, refused
 
 
 def thinned(study: HeldOut, counts_per_sample: int) -> HeldOut:

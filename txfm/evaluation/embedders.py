@@ -1,7 +1,7 @@
 """What a benchmark compares: trained models and fitted baselines by folder, and embeddings of the file itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,17 @@ import numpy as np
 from txfm.artifact.format import WEIGHTS
 from txfm.artifact.provenance import studies_seen
 from txfm.embedder import Embedder
+from txfm.embedding.run import ReadingOptions
 from txfm.errors import InputError
-from txfm.evaluation.samples import LabelledSamples, finite
-from txfm.loading import load
+from txfm.evaluation.checked_arrays import refuse_constant, refuse_not_finite
+from txfm.evaluation.samples import LabelledSamples
+from txfm.evaluation.scores import reason_of
+from txfm.loading import find_artifact, model_of
 
-RANDOM_WIDTH = 32
+RANDOM_WIDTH, RANDOM_SEED = 32, 0
 RANDOM_LABEL = "random"
+ALL = "all"  # of a record's `not_scored`: what is true of every embedder, task or post-processing
+AS_FOUND = ReadingOptions()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +34,7 @@ class Embedding:
     kind : str
         txfm, pca, lognorm, hvg, scvi; obsm for the file's own; random for the floor.
     values : numpy.ndarray (n_samples, d), float32
+        Finite where `of_rows` gives them.
     variant, model, model_seed : str, str, int or None
         As in `txfm.evaluation.scores.Score`.
     identity : mapping
@@ -55,6 +61,19 @@ class Embedding:
             "model_seed": self.model_seed,
         }
 
+    def of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors (n, d) of rows of the file.
+
+        Raises
+        ------
+        InputError
+            Some are not finite, or they say nothing: all are the same. Other rows are not looked at.
+        """
+        values = self.values[rows]
+        refuse_not_finite(values, "embedding")
+        refuse_constant(values, self.label)
+        return values
+
     def description(self, seconds: float) -> dict[str, Any]:
         """Its row of the record's `embedders`; `seconds` that scoring it took."""
         return {
@@ -64,6 +83,26 @@ class Embedding:
             "seconds": round(seconds, 2),
             **self.identity,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """An embedder that cannot embed the samples: the others are compared without it.
+
+    Attributes
+    ----------
+    label : str
+        As of an `Embedding`.
+    reason : str
+        One line.
+    """
+
+    label: str
+    reason: str
+
+    def row(self, *whole: str) -> dict[str, str]:
+        """Its row of a record's `not_scored`; the columns `whole` say that it is for all of them."""
+        return {"embedder": self.label, **dict.fromkeys(whole, ALL), "reason": self.reason}
 
 
 def check_embedders(samples: LabelledSamples, models: Sequence[str | Path], obsm: Sequence[str]) -> None:
@@ -131,9 +170,10 @@ def embeddings_of(
     studies: Sequence[str] = (),
     device: str = "cpu",
     counts: str = "X",
+    reading: ReadingOptions = AS_FOUND,
     random: bool = True,
-) -> Iterator[Embedding]:
-    """Embed the samples with one embedder after the other, each once.
+) -> Iterator[Embedding | Refused]:
+    """Embed the samples with one embedder after the other, each once; a model that cannot is refused with the reason.
 
     Parameters
     ----------
@@ -148,39 +188,49 @@ def embeddings_of(
         Of the models.
     counts : str
         Where the file has its raw counts: "X", "raw" or "layers/NAME".
+    reading : ReadingOptions
+        How models find their genes in it.
     random : bool
         Give independent normal numbers as well: what an embedding without information scores.
 
     Raises
     ------
     InputError
-        See `check_embedders`; a model has seen the study, or it cannot embed the file.
+        See `check_embedders`; a model has seen the study, or cannot be opened.
     """
     check_embedders(samples, models, obsm)
-    for source in models:
-        refuse_seen([*samples.studies, *studies], source, load(source).card)
-    for source in models:
-        yield embedding_of(samples, source, load(source, device, verify=False), counts)
+    artifacts = [find_artifact(source) for source in models]
+    for source, artifact in zip(models, artifacts, strict=True):
+        refuse_seen([*samples.studies, *studies], source, artifact.card)
+    for source, artifact in zip(models, artifacts, strict=True):
+        yield embedding_of(samples, source, model_of(artifact, device), counts, reading)
     for key in obsm:
         yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
     if random:
-        values = np.random.default_rng(0).standard_normal((len(samples), RANDOM_WIDTH), dtype=np.float32)
-        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity={"source": "normal numbers, seed 0"})
+        values = np.empty((len(samples), RANDOM_WIDTH), dtype=np.float32)
+        rows, _ = samples.in_order(np.arange(len(samples)))
+        values[rows] = np.random.default_rng(RANDOM_SEED).standard_normal(values.shape, dtype=np.float32)
+        identity = {"source": f"normal numbers, seed {RANDOM_SEED}"}
+        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity=identity)
 
 
-def embedding_of(samples: LabelledSamples, source: str | Path, model: Embedder, counts: str = "X") -> Embedding:
-    """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at.
-
-    Raises
-    ------
-    InputError
-        It cannot embed the file.
-    """
+def embedding_of(
+    samples: LabelledSamples,
+    source: str | Path,
+    model: Embedder,
+    counts: str = "X",
+    reading: ReadingOptions = AS_FOUND,
+) -> Embedding | Refused:
+    """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at."""
     card = model.card
+    try:
+        values = model.embed(samples.path, counts=counts, verbose=False, **asdict(reading))
+    except InputError as error:
+        return Refused(label=_label(source), reason="; ".join(filter(None, [reason_of(error), error.todo])))
     return Embedding(
         label=_label(source),
         kind=str(card["kind"]),
-        values=finite(model.embed(samples.path, counts=counts, verbose=False), str(source)),
+        values=values,
         variant=str(card["variant"]["name"]),
         model=_label(source),
         model_seed=int(card["seed"]),

@@ -11,11 +11,13 @@ import scipy.sparse as sp
 import zarr
 
 from txfm.artifact.provenance import studies_seen
+from txfm.booleans import strict_booleans
 from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.evaluation.probes import N_FOLDS
 
 LABEL_COLUMNS = ("cell_line", "cell_type", "perturbation", "tissue", "donor", "batch")
+EXPECTED = "a .zarr folder written by `curate-evaluation`"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,20 +65,20 @@ def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
     Raises
     ------
     InputError
-        There is no such store or column, or fewer than two classes are left.
+        There is no such store, it is none of ours, it has no such column, or fewer than two classes are left.
     """
-    if not (store / "zarr.json").is_file():
-        raise InputError(
-            "There is no such store", where=str(store), expected="a .zarr folder written by `curate-evaluation`"
-        )
-    group = zarr.open_group(store, mode="r")
+    group = _open_store(store)
     # element by element: other files in the store's folder, such as a workflow's time stamps, are no concern of ours
     elements = {name: anndata.io.read_elem(group[name]) for name in ("X", "obs", "var")}
     adata = anndata.AnnData(X=sp.csr_matrix(elements["X"]), obs=elements["obs"], var=elements["var"])
+    missing = [f"obs[{name!r}]" for name in ("study", "simulated") if name not in adata.obs]
+    if missing or "measured" not in adata.var:
+        raise _no_store(store, "no " + ", ".join([*missing, *([] if "measured" in adata.var else ["var['measured']"])]))
     if label not in adata.obs:
         usable = [name for name in LABEL_COLUMNS if name in adata.obs and adata.obs[name].astype(str).ne("").any()]
         raise InputError(f"There is no column {label!r}", where=str(store), expected=", ".join(usable), found=label)
-    labels = adata.obs[label].astype(str).to_numpy(dtype=str)
+    column = adata.obs[label]
+    labels = np.where(column.isna(), "", column.astype(str)).astype(str)
     rows = np.flatnonzero(labels != "")
     left_out = {"no label": len(labels) - len(rows)}
     if len(rows) > max_samples:
@@ -98,16 +100,34 @@ def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
         "study": str(adata.obs["study"].iloc[0]),
         "recipe": group.attrs.get("recipe", ""),
         "digest": group.attrs.get("digest", ""),
-        "simulated": bool(adata.obs["simulated"].any()),
+        "simulated": bool(strict_booleans(adata.obs["simulated"], f"{store}, obs['simulated']").any()),
         "label": label,
     }
-    samples = adata[rows, adata.var["measured"].to_numpy(dtype=bool)].copy()
+    samples = adata[rows, strict_booleans(adata.var["measured"], f"{store}, var['measured']")].copy()
     samples.X = sp.csr_matrix(samples.X)
     return HeldOut(
         adata=samples,
         labels=labels[rows],
         identity=identity,
         left_out={reason: number for reason, number in left_out.items() if number},
+    )
+
+
+def _open_store(store: Path) -> zarr.Group:
+    if not store.exists():
+        raise InputError("There is no such store", where=str(store), expected=EXPECTED)
+    if not (store / "zarr.json").is_file():
+        raise _no_store(store, "zarr format 2" if (store / ".zgroup").is_file() else "no zarr.json")
+    return zarr.open_group(store, mode="r")
+
+
+def _no_store(store: Path, found: str) -> InputError:
+    return InputError(
+        "This is no store of a held-out study",
+        where=str(store),
+        expected=EXPECTED,
+        found=found,
+        todo="score any other file by `txfm evaluate cells`",
     )
 
 

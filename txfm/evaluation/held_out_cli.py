@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from txfm.errors import InputError
+from txfm.evaluation.arguments import add_computing
+from txfm.evaluation.destination import check_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,26 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-samples", type=int, default=10_000, help="of the held-out study, drawn at random (default 10,000)"
     )
-    parser.add_argument("--threads", type=int, help="CPU threads of the models (default: torch's choice)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    add_computing(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Compare models on a held-out study."""
-    if args.out.suffix != ".json":
-        raise InputError("The output is not a .json file", expected="table.json", found=str(args.out))
+    check_file(args.out, ".json")
     if args.thin_to < 1 or args.max_samples < 1:
         raise InputError("--thin-to and --max-samples start at 1", found=f"{args.thin_to}, {args.max_samples}")
     from txfm.evaluation.compare import compare
     from txfm.evaluation.held_out import read_held_out
     from txfm.evaluation.table import as_mapping, write_table
+    from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     study = read_held_out(args.store, args.label, args.max_samples)
-    rows = compare(study, args.corpus, args.models, args.thin_to, str(hardware.device))
-    table = as_mapping(study, rows, args.thin_to)
+    rows, refused = compare(study, args.corpus, args.models, args.thin_to, str(hardware.device))
+    table = as_mapping(study, rows, args.thin_to, refused)
     write_table(table, args.out)
     print("\n".join(table["reading"]))
+    tell_not_scored(table["not_scored"], ())
     print(f"wrote {args.out}")

@@ -14,8 +14,10 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from txfm.booleans import strict_booleans
 from txfm.consistency.align import LEAST_VARIANCE
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels
 
 TVN_RIDGE = 0.5  # added to the covariance of a batch's controls: hard coded in efaar_benchmarking 1.0
 
@@ -42,7 +44,7 @@ def center_on_controls(embedding: np.ndarray, is_control: np.ndarray, batch: np.
     Raises
     ------
     InputError
-        There is no control, or shapes do not fit.
+        There is no control, shapes do not fit, a value is not finite, or a batch is missing.
 
     Warns
     -----
@@ -181,13 +183,9 @@ def _apply(
 def _checked(
     embedding: np.ndarray, is_control: np.ndarray, batch: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    embedding, is_control = np.asarray(embedding), np.asarray(is_control, dtype=bool)
-    batch = None if batch is None else np.asarray(batch)
-    if embedding.ndim != 2 or any(
-        each.shape != embedding.shape[:1] for each in (is_control, batch) if each is not None
-    ):
-        shapes = f"{embedding.shape}, {is_control.shape}, {None if batch is None else batch.shape}"
-        raise InputError("Embedding, controls and batches do not fit", expected="(n, d), (n,), (n,)", found=shapes)
+    embedding = checked_embedding(embedding)
+    is_control = strict_booleans(checked_labels(is_control, len(embedding), "marks of controls"), "is_control")
+    batch = None if batch is None else checked_labels(batch, len(embedding), "batches")
     if not is_control.any():
         raise InputError("No cell is a control", expected="one or more, to align the batches by", found="none")
     return embedding, is_control, batch

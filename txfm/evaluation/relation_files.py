@@ -38,6 +38,38 @@ def read_relations(folder: Path | None = None, databases: Sequence[str] | None =
     return {name: _read(path) for name, path in relation_paths(folder, databases).items()}
 
 
+def find_relations(folder: Path | None, *, may_lack: bool) -> dict[str, pd.DataFrame] | InputError:
+    """Read databases of related genes, or say why there are none.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        As for `relation_paths`.
+    may_lack : bool
+        A folder that was named may be missing or without databases, as the package may that stands in for it.
+
+    Raises
+    ------
+    InputError
+        A folder that was named has to be right and is not; or a row is torn.
+    """
+    lack = lack_of_relations(folder)
+    if lack is None:
+        return read_relations(folder)
+    if folder is None or may_lack:
+        return lack
+    raise lack
+
+
+def lack_of_relations(folder: Path | None = None, databases: Sequence[str] | None = None) -> InputError | None:
+    """Why `relation_paths` finds no databases; None where it finds them."""
+    try:
+        relation_paths(folder, databases)
+    except InputError as error:
+        return error
+    return None
+
+
 def relation_paths(folder: Path | None = None, databases: Sequence[str] | None = None) -> dict[str, Path]:
     """Find the files of databases.
 
@@ -56,7 +88,7 @@ def relation_paths(folder: Path | None = None, databases: Sequence[str] | None =
     """
     folder = _package_folder() if folder is None else folder
     if not folder.is_dir():
-        raise InputError("There is no such folder of relations", where=str(folder), expected="<database>.txt files")
+        raise InputError("There is no such folder of relations", found=str(folder), expected="<database>.txt files")
     files = {path.stem: path for path in sorted(folder.glob("*.txt")) if set(COLUMNS) <= set(_header(path))}
     if not files:
         raise InputError(

@@ -19,6 +19,7 @@ from txfm.evaluation.pair_cosines import cosines_of, draw_pairs, n_pairs, order_
 
 Pairs = pd.DataFrame | np.ndarray | Sequence[tuple[str, str]]
 UNION, MEAN = "union", "mean"
+THRESHOLDS = (0.05, 0.95)  # shares of the null below and above which a pair is recalled
 COLUMNS = "database recall hits pairs null_size given outside self_pairs repeats".split()
 
 
@@ -26,7 +27,7 @@ def relationship_recall(
     vectors: np.ndarray,
     names: Sequence[str] | np.ndarray,
     pairs: Mapping[str, Pairs],
-    thresholds: tuple[float, float] = (0.05, 0.95),
+    thresholds: tuple[float, float] = THRESHOLDS,
     *,
     n_null: int | None = None,
     seed: int = 0,
@@ -63,6 +64,34 @@ def relationship_recall(
     InputError
         Vectors that are not finite numbers, names that repeat or do not fit, unusable thresholds or pairs.
     """
+    return recall_by_pair(vectors, names, pairs, thresholds, n_null=n_null, seed=seed)[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairHits:
+    """Which of the different pairs of all databases are recalled.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray (p, 2), int64
+        Rows i < j of the map.
+    is_hit : numpy.ndarray (p,), bool
+    """
+
+    rows: np.ndarray
+    is_hit: np.ndarray
+
+
+def recall_by_pair(
+    vectors: np.ndarray,
+    names: Sequence[str] | np.ndarray,
+    pairs: Mapping[str, Pairs],
+    thresholds: tuple[float, float],
+    *,
+    n_null: int | None,
+    seed: int,
+) -> tuple[pd.DataFrame, PairHits]:
+    """`relationship_recall`, and what became of each pair of the union."""
     vectors, index = _checked(vectors, names, thresholds, n_null)
     matched = {database: match_pairs(index, listed, database) for database, listed in pairs.items()}
     keys = [found.keys for found in matched.values()]
@@ -92,7 +121,8 @@ def relationship_recall(
     of_databases = pd.DataFrame(rows[:-1], columns=COLUMNS)["recall"]
     rows.append({"database": MEAN, "recall": float(of_databases.mean())})  # skips NaN
     counts = dict.fromkeys(COLUMNS[2:], "Int64")
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"recall": np.float64, **counts})
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"recall": np.float64, **counts})
+    return frame, PairHits(rows=listed, is_hit=is_hit)
 
 
 def critical_values(null: np.ndarray, thresholds: tuple[float, float]) -> tuple[float, float]:

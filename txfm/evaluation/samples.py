@@ -1,24 +1,20 @@
 """The file that a benchmark scores embedders on: its labels, its own embeddings, and what identifies it."""
 
-import difflib
 import hashlib
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anndata
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-import zarr
 
+from txfm.booleans import strict_booleans
 from txfm.embedding.inputs.anndata_layout import open_anndata_layout, read_table
-from txfm.embedding.inputs.damage import damage_told
 from txfm.errors import InputError
+from txfm.evaluation.sample_file import obsm_keys, open_file, require_column, require_key
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,16 +52,29 @@ class LabelledSamples:
         InputError
             There is no such column; the message lists those that exist.
         """
-        if column not in self.obs:
-            raise InputError(
-                f"There is no column {column!r} in obs",
-                where=str(self.path),
-                expected="one of " + (", ".join(map(str, self.obs.columns)) or "no column: obs is empty"),
-                found=column,
-                todo=_closest(column, [str(name) for name in self.obs.columns]),
-            )
+        require_column(column, self.obs.columns, str(self.path))
         values = self.obs[column]
         return np.where(values.isna(), "", values.astype(str)).astype(str)
+
+    def in_order(self, rows: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, int]:
+        """Put rows in the order of the samples' names, so that the order of the file says nothing.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray (n,), int64
+        columns : numpy.ndarray (n_samples,), str
+            What else is known of the samples: those of one name are put in order by it.
+
+        Returns
+        -------
+        numpy.ndarray (n,), int64
+        int
+            Samples among them that agree with another in name and columns: these are in the order of the file.
+        """
+        names = self.obs.index.to_numpy()[rows].astype(str)
+        keys = [names, *(column[rows] for column in columns)]
+        alike = pd.DataFrame(dict(enumerate(keys))).duplicated(keep=False)
+        return rows[np.lexsort(keys[::-1])], int(alike.sum())
 
     def counts(self, rows: np.ndarray, counts: str = "X") -> tuple[sp.csr_matrix, pd.DataFrame]:
         """Raw counts of some rows, of the genes that were measured.
@@ -89,10 +98,12 @@ class LabelledSamples:
             There is no such matrix, or it holds no raw counts.
         """
         blocks, first = [], 0
-        with _open(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
+        with open_file(self.path) as group, tempfile.TemporaryDirectory(prefix="txfm-evaluate-") as scratch:
             samples = open_anndata_layout(group, str(self.path), Path(scratch), counts)
             var = samples.var
-            measured = var["measured"].to_numpy(dtype=bool) if "measured" in var else np.ones(len(var), dtype=bool)
+            measured = np.ones(len(var), dtype=bool)
+            if "measured" in var:
+                measured = strict_booleans(var["measured"], f"{self.path}, var['measured']")
             for block in samples.counts():
                 inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + block.shape[0])] - first
                 blocks.append(sp.csr_matrix(block[inside][:, np.flatnonzero(measured)], dtype=np.float32))
@@ -105,28 +116,23 @@ class LabelledSamples:
         Raises
         ------
         InputError
-            There is no such key (the message lists those that exist), or it holds no matrix of finite numbers.
+            There is no such key (the message lists those that exist), or it holds no matrix of numbers. Values that are
+            not finite in float32 are left as they are: rows with them may not be scored at all.
         """
-        if key not in self.obsm_keys:
-            raise InputError(
-                f"There is no {key!r} in obsm",
-                where=str(self.path),
-                expected="one of " + ", ".join(self.obsm_keys) if self.obsm_keys else "a file with embeddings in obsm",
-                found=key,
-                todo=_closest(key, list(self.obsm_keys)),
-            )
-        with _open(self.path) as group:
-            values = anndata.io.read_elem(group["obsm"][key])
+        require_key(key, self.obsm_keys, str(self.path))
+        with open_file(self.path) as group:
+            stored = group["obsm"][key]
+            values = stored if isinstance(stored, np.ndarray) else anndata.io.read_elem(stored)
         values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
-        where = f"{self.path}, obsm[{key!r}]"
         if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.shape[1]:
             raise InputError(
                 "This is no embedding",
-                where=where,
+                where=f"{self.path}, obsm[{key!r}]",
                 expected="a matrix of numbers, a row a sample",
                 found=f"{values.dtype} of shape {values.shape}",
             )
-        return finite(values.astype(np.float32), where)
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is told where it is scored
+            return values.astype(np.float32)
 
 
 def read_samples(path: Path) -> LabelledSamples:
@@ -137,11 +143,13 @@ def read_samples(path: Path) -> LabelledSamples:
     InputError
         There is no such file, it is of another kind, or damaged.
     """
-    with _open(path) as group:
+    with open_file(path) as group:
         obs = read_table(group["obs"])
-        keys = tuple(group["obsm"]) if "obsm" in group else ()
+        keys = obsm_keys(group)
         digest = group.attrs.get("digest") if path.is_dir() else None
-    simulated = bool(obs["simulated"].astype(bool).any()) if "simulated" in obs else False
+    simulated = (
+        bool(strict_booleans(obs["simulated"], f"{path}, obs['simulated']").any()) if "simulated" in obs else False
+    )
     identity: dict[str, Any] = {"path": path.name, "n_samples": len(obs), "simulated": simulated}
     if digest:
         identity["digest"] = str(digest)
@@ -149,51 +157,3 @@ def read_samples(path: Path) -> LabelledSamples:
         with path.open("rb") as handle:
             identity["sha256"] = hashlib.file_digest(handle, "sha256").hexdigest()
     return LabelledSamples(path=path, obs=obs, obsm_keys=keys, identity=identity)
-
-
-def finite(values: np.ndarray, where: str) -> np.ndarray:
-    """The same vectors (n_samples, d), if they are finite numbers.
-
-    Raises
-    ------
-    InputError
-        Some are not.
-    """
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        raise InputError(
-            "An embedding holds values that are not finite numbers",
-            where=where,
-            found=f"{len(bad):,} such rows of {len(values):,}, the first is row {bad[0]:,}",
-        )
-    return values
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """The group of an .h5ad or .zarr."""
-    expected = "an .h5ad file, or a .zarr folder of this project or of anndata"
-    if not path.exists():
-        raise InputError("There is no such file", where=str(path), expected=expected)
-    is_zarr = path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
-    if not is_zarr and not h5py.is_hdf5(path):
-        raise InputError("This file cannot be evaluated on", where=str(path), expected=expected)
-    with damage_told(str(path)):
-        if is_zarr:
-            yield _with_obs(zarr.open_group(path, mode="r"), path)
-        else:
-            with h5py.File(path, "r") as file:
-                yield _with_obs(file, path)
-
-
-def _with_obs(group: Any, path: Path) -> Any:
-    if "obs" not in group:
-        raise InputError(
-            "This file has no table of samples", where=str(path), expected="obs", found=", ".join(group) or "nothing"
-        )
-    return group
-
-
-def _closest(name: str, existing: list[str]) -> str:
-    close = difflib.get_close_matches(name, existing, n=1)
-    return f"did you mean {close[0]}?" if close else ""

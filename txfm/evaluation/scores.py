@@ -5,20 +5,33 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from txfm.artifact.provenance import git_commit, txfm_version
+from txfm.artifact.sums import sums_of
 from txfm.errors import InputError
 from txfm.files import flush_to_disk, temporary_beside
 
-FORMAT, FORMAT_VERSION = "txfm-scores", "0.1"
+FORMAT, FORMAT_VERSION = "txfm-scores", "0.2"
+RECORD = "scores.json"
 BENCHMARKS = ("perturbation", "cell_types", "genes", "layers", "held_out")
 POSTPROCESSINGS = ("none", "centering", "standardising", "tvn")
-LIBRARIES = ("anndata", "numpy", "pandas", "scikit-learn", "scipy", "torch")
+# efaar-benchmarking is not run: its databases of related genes are read where it is installed
+LIBRARIES = (
+    "anndata",
+    "efaar-benchmarking",
+    "igraph",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "statsmodels",
+    "torch",
+)
 DTYPES = {
     **dict.fromkeys("benchmark dataset embedder kind variant model".split(), "object"),
     "model_seed": "Int64",
@@ -119,22 +132,29 @@ def reason_of(error: InputError) -> str:
 
 
 def refuse_empty(frame: pd.DataFrame, not_scored: Iterable[Mapping[str, str]], path: Path) -> None:
-    """Refuse to write a table without a number.
+    """Refuse to write a table without a number, or with none but those of the floor.
 
     Raises
     ------
     InputError
         Nothing was scored; the message has the reasons.
     """
-    if frame.empty:
+    if (frame["kind"] == "random").all():
         reasons = sorted({row["reason"] for row in not_scored})
         raise InputError("Nothing could be scored", where=str(path), found="; ".join(reasons))
 
 
-def software(*more: str) -> dict[str, str | None]:
-    """Versions of what computed scores; `more` names further distributions."""
+def software() -> dict[str, str | None]:
+    """Versions of what computes scores; None for what is not installed."""
     ours = {"txfm": txfm_version(), "git_commit": git_commit()}
-    return ours | {name: version(name) for name in (*LIBRARIES, *more)}
+    return ours | {name: _version(name) for name in LIBRARIES}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def write_scores(
@@ -145,6 +165,9 @@ def write_scores(
     frames: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
     """Write scores.parquet, scores.tsv, scores.md and, last, scores.json; each replaces an older one in one step.
+
+    scores.json has bytes and sha256 of every other file. Files that an older scores.json names and that are not written
+    again are removed, so that none of another run stays.
 
     Parameters
     ----------
@@ -157,61 +180,107 @@ def write_scores(
     table : str
         Markdown for people.
     frames : mapping of str to pandas.DataFrame, optional
-        Further tables, each written as NAME.parquet.
+        Further tables by name of their file, .parquet or .tsv.
     """
     check_scores(frame)
-    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "n_scores": len(frame), **record}
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    tables = {"scores.parquet": frame, "scores.tsv": frame, **(frames or {})}
     writers: dict[str, Callable[[Path], object]] = {
-        "scores.parquet": lambda path: frame.to_parquet(path, index=False),
-        "scores.tsv": lambda path: frame.to_csv(path, sep="\t", index=False, lineterminator="\n"),
+        **{name: partial(_write_table, each, name) for name, each in tables.items()},
         "scores.md": lambda path: path.write_text(table),
-        **{f"{name}.parquet": partial(further.to_parquet, index=False) for name, further in (frames or {}).items()},
-        "scores.json": lambda path: path.write_text(text),
     }
-    temporaries = {}
+    temporaries: dict[str, Path] = {}
+
+    def write(name: str, writer: Callable[[Path], object]) -> None:
+        temporaries[name] = temporary_beside(folder / name)
+        writer(temporaries[name])
+        flush_to_disk(temporaries[name])
+
     try:
-        for name, write in writers.items():
-            temporaries[name] = temporary_beside(folder / name)
-            write(temporaries[name])
-            flush_to_disk(temporaries[name])
+        for name, writer in writers.items():
+            write(name, writer)
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "n_scores": len(frame),
+            "files": {name: sums_of(path) for name, path in temporaries.items()},
+            **record,
+        }
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write(RECORD, lambda path: path.write_text(text))
+        stale = _files_of_record(folder) - set(temporaries)
         for name, temporary in temporaries.items():
+            if name == RECORD:
+                for old in stale:
+                    (folder / old).unlink(missing_ok=True)
             temporary.rename(folder / name)
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
 
 
+def _write_table(frame: pd.DataFrame, name: str, path: Path) -> None:
+    if name.endswith(".parquet"):
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, sep="\t", index=False, lineterminator="\n")
+
+
+def _files_of_record(folder: Path) -> set[str]:
+    """Files in the folder that its scores.json names; none where there is no sound one."""
+    try:
+        return {name for name in _read_record(folder)["files"] if Path(name).name == name}
+    except InputError:
+        return set()
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """scores.json; InputError where it is missing, damaged or of another format."""
+    path = folder / RECORD
+    if not path.is_file():
+        raise InputError(
+            "There are no scores", where=str(folder), expected=f"scores.parquet and {RECORD} of `txfm evaluate`"
+        )
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(
+            "The record of the scores is damaged", where=str(path), found=str(error), todo="run the evaluation again"
+        ) from error
+    found = (
+        (record.get("format"), record.get("format_version")) if isinstance(record, dict) else (type(record).__name__,)
+    )
+    if found != (FORMAT, FORMAT_VERSION):
+        raise InputError(
+            "These scores are of another format",
+            where=str(path),
+            expected=f"{FORMAT} {FORMAT_VERSION}",
+            found=" ".join(map(str, found)),
+            todo="run the evaluation again",
+        )
+    return record
+
+
 def read_scores(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The frame and the record of a folder that `write_scores` wrote.
+    """The frame and the record of a folder that `write_scores` wrote; every file is what the record says.
 
     Raises
     ------
     InputError
-        There are no scores, they are of a later format, or they are damaged.
+        There are no scores, they are of another format, or a file is missing, damaged or of another run.
     """
-    record_path, frame_path = folder / "scores.json", folder / "scores.parquet"
-    if not (record_path.is_file() and frame_path.is_file()):
-        raise InputError(
-            "There are no scores", where=str(folder), expected="scores.parquet and scores.json of `txfm evaluate`"
-        )
-    record = json.loads(record_path.read_text())
-    if record.get("format") != FORMAT or record.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            "These scores are of another format",
-            where=str(record_path),
-            expected=f"{FORMAT} {FORMAT_VERSION}",
-            found=f"{record.get('format')} {record.get('format_version')}",
-            todo="run the evaluation again",
-        )
+    record = _read_record(folder)
+    for name, expected in record["files"].items():
+        path = folder / name
+        found = sums_of(path) if path.is_file() else "no such file"
+        if found != expected:
+            raise InputError(
+                "Scores and their record do not belong together",
+                where=str(path),
+                expected=f"{expected}, as {RECORD} says",
+                found=str(found),
+                todo="run the evaluation again",
+            )
+    frame_path = folder / "scores.parquet"
     frame = pd.read_parquet(frame_path).astype({"seed": "Int64", "model_seed": "Int64"})
     check_scores(frame, str(frame_path))
-    if len(frame) != record["n_scores"]:
-        raise InputError(
-            "Scores and their record do not belong together",
-            where=str(folder),
-            expected=f"{record['n_scores']:,} scores",
-            found=f"{len(frame):,}",
-            todo="run the evaluation again",
-        )
     return frame, record

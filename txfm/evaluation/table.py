@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from txfm.baselines.pca import N_PASSES
 from txfm.evaluation.compare import SHUFFLE_SEED, THINNING_SEED, Row, thinned
 from txfm.evaluation.held_out import HeldOut
 from txfm.evaluation.probes import CLUSTER_SEEDS, CLUSTER_STARTS, N_DRAWS, N_FOLDS, PROBE_C, PROBE_SEEDS, SHOTS
+from txfm.evaluation.scores import software
+from txfm.evaluation.telling import page_end
 from txfm.files import temporary_beside
 
 FORMAT, FORMAT_VERSION = "txfm-evaluation", "0.1"
@@ -28,8 +31,10 @@ METRIC_TITLES = {"linear_probe": "linear probe", "few_shot": "few-shot", "nmi": 
 DEPTHS = ("full", "thinned")
 
 
-def as_mapping(study: HeldOut, rows: list[Row], counts_per_sample: int) -> dict[str, Any]:
-    """Everything that was measured, ready for json."""
+def as_mapping(
+    study: HeldOut, rows: list[Row], counts_per_sample: int, refused: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Everything that was measured, ready for json; `refused` are models without a row, and why."""
     models, order = list(dict.fromkeys(row.model for row in rows)), list(EMBEDDER_TITLES)
     classes, sizes = np.unique(study.labels, return_counts=True)
     depth_totals = {"full": study.adata.X.sum(axis=1), "thinned": thinned(study, counts_per_sample).adata.X.sum(axis=1)}
@@ -51,11 +56,13 @@ def as_mapping(study: HeldOut, rows: list[Row], counts_per_sample: int) -> dict[
             "pca": {"components": N_COMPONENTS, "passes": N_PASSES, "seed": 0},
             "shuffled_labels": {"seed": SHUFFLE_SEED},
         },
+        "software": software(),
         "rows": [
             {name: value for name, value in vars(row).items() if name != "scores"}
             | {metric: score.as_mapping() for metric, score in row.scores.items()}
             for row in sorted(rows, key=lambda row: (models.index(row.model), order.index(row.embedder)))
         ],
+        "not_scored": [{"model": model, "reason": reason} for model, reason in (refused or {}).items()],
     }
     table["reading"] = reading(table)
     return table
@@ -133,7 +140,8 @@ def markdown(table: dict[str, Any]) -> str:
                 f"| {row['median_counts']:,.0f} | {row['scaling']} | {scores} | {samples_seen(row):,} |"
             )
         lines.append("")
-    lines += ["## How to read it", "", *(f"- {sentence}" for sentence in method(settings)), ""]
+    not_scored = [(row["model"], row["reason"]) for row in table["not_scored"]]
+    lines += page_end(("model", "reason"), not_scored, (), method(settings))
     lines += ["## What it says", "", *(f"- {sentence}" for sentence in table["reading"]), ""]
     return "\n".join(lines)
 

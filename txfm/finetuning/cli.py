@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reading.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
     reading.add_argument("--gene-column", help="column of var with Ensembl ids or symbols, or index (default: found)")
     reading.add_argument("--genome", help="which one of a 10x .h5 that holds several")
-    reading.add_argument("--min-matched-share", type=float, default=0.3, help="of the model's genes (default 0.3)")
+    reading.add_argument(
+        "--min-matched-share", type=float, help="of the model's genes (default 0.3; any of a store of this project)"
+    )
     reading.add_argument("--allow-fractional", action="store_true", help="accept expected counts, and round them")
     how = parser.add_argument_group("how it runs")
     add_run_options(how)

@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of the finished model")
     parser.add_argument("--checkpoints", type=Path, help="folder for checkpoints; an interrupted run resumes from it")
     add_run_options(parser)
+    parser.add_argument(
+        "--keep-every-steps", type=int, metavar="N", help="a model every N steps stays in OUT.kept/ (default: none)"
+    )
     parser.add_argument("--memory-gib", type=float, default=1.0, help="cache of decoded blocks of a rank (default 1)")
     parser.add_argument(
         "--describe",
@@ -54,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Describe, overfit or train."""
     check_run_options(args)
+    keeps = args.keep_every_steps
+    require(keeps is None or keeps >= 1, "keep_every_steps", "1 or more", keeps)
     if args.describe is not None:
         require(args.genes >= 1, "genes", "1 or more", args.genes)
         _describe(args)
@@ -84,6 +89,7 @@ def _train(args: argparse.Namespace, hardware: "Hardware", ranks: "Ranks") -> No
         out=args.out,
         checkpoints=args.checkpoints,
         memory_bytes=int(args.memory_gib * 2**30),
+        keep_every_steps=args.keep_every_steps,
         **settings_of(args),
     )
     train(run, hardware, ranks)

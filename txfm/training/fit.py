@@ -18,6 +18,7 @@ from txfm.model import TxFM
 from txfm.statistics import MeanExpression, mask_log_weights
 from txfm.training.checkpoint import Checkpoints, Progress, resume
 from txfm.training.divergence import Divergence, save_divergence
+from txfm.training.kept import KeptModels
 from txfm.training.loop import Loop
 from txfm.training.metrics import MetricsFile
 from txfm.training.micro_batch import available_bytes, choose_micro_batch
@@ -82,7 +83,12 @@ class Fitted:
 
 @contextmanager
 def fitted(
-    samples: Samples, settings: FitSettings, hardware: Hardware, ranks: Ranks, start: Start | None = None
+    samples: Samples,
+    settings: FitSettings,
+    hardware: Hardware,
+    ranks: Ranks,
+    start: Start | None = None,
+    kept: KeptModels | None = None,
 ) -> Iterator[Fitted]:
     """Fit to the end of the budget, from the newest checkpoint if there is one.
 
@@ -97,12 +103,14 @@ def fitted(
         Every rank calls this function.
     start : callable, optional
         Makes the network that a new run starts from; None = seeded weights.
+    kept : KeptModels, optional
+        Models that stay from the middle of the run; None = none.
 
     Raises
     ------
     InputError
-        The checkpoints belong to another run or are in use, the batch cannot be divided, a step does not fit into
-        memory, or loss or gradient are not finite.
+        The checkpoints or kept models belong to another run, the checkpoints are in use, the batch cannot be divided,
+        a step does not fit into memory, or loss or gradient are not finite.
     StoppedError
         A signal asked to stop.
     """
@@ -123,6 +131,9 @@ def fitted(
         progress = resume(checkpoints, network, optimiser, ranks)
         if progress is not None:
             corpus.load_state_dict(progress.reader)
+        first_step = 0 if progress is None else progress.step
+        if kept is not None:
+            ranks.from_main(lambda: kept.cut_back(first_step, checkpoints.identity))
         take_step = TrainingStep(
             network,
             optimiser,
@@ -145,11 +156,10 @@ def fitted(
             log, validation = None, None
             if ranks.is_main:
                 validation = _validation(samples, means, config)
-                kept = while_training.enter_context(
+                lines = while_training.enter_context(
                     MetricsFile(metrics, 0 if progress is None else progress.metrics_bytes)
                 )
-                first_step = 0 if progress is None else progress.step
-                log = while_training.enter_context(RunLog(kept, total_steps, settings.tensorboard, first_step))
+                log = while_training.enter_context(RunLog(lines, total_steps, settings.tensorboard, first_step))
             loop = Loop(
                 take_step=take_step,
                 corpus=corpus,
@@ -159,6 +169,7 @@ def fitted(
                 stop=stop,
                 log=log,
                 validation=validation,
+                kept=kept,
                 on_divergence=save,
             )
             try:

@@ -13,6 +13,7 @@ from txfm.corpus import Batch, Corpus
 from txfm.errors import InputError
 from txfm.training.checkpoint import Checkpoints, Progress
 from txfm.training.divergence import Divergence
+from txfm.training.kept import KeptModels
 from txfm.training.ranks import RankLostError
 from txfm.training.run_log import RunLog
 from txfm.training.schedule import one_cycle_lr
@@ -55,6 +56,7 @@ class Loop:
     stop : StopRequest
     log : RunLog, optional
     validation : Validation, optional
+    kept : KeptModels, optional
     on_divergence : callable
         Called on rank 0 with what was found; saves it and returns where.
     """
@@ -67,6 +69,7 @@ class Loop:
     stop: StopRequest
     log: RunLog | None
     validation: Validation | None
+    kept: KeptModels | None
     on_divergence: Callable[[Divergence], Path]
 
     def __post_init__(self) -> None:
@@ -115,16 +118,21 @@ class Loop:
         is_last = self.step == self.total_steps
         logs = is_last or self.step % config.log_every_steps == 0
         validates = is_last or self.step % config.validate_every_steps == 0
+        keeps = self.kept is not None and self.kept.is_due(self.step)
         saves = not is_last and (n_stops > 0 or self.step % self.checkpoints.every_steps == 0)
-        if logs or validates or saves or self._hardware.device.type == "cpu":  # elsewhere it would wait for the GPU
+        if (
+            logs or validates or keeps or saves or self._hardware.device.type == "cpu"
+        ):  # elsewhere it would wait for the GPU
             self._refuse_divergence()
         if logs:
             self._log(lr, float(gradient_norm))
         if validates:
             scores = self._validate()
-        if saves:
+        if keeps:
+            self._keep()
+        if saves:  # after a model is kept, so that one that a kill prevented is made up for
             self._save()
-        if validates or saves:
+        if validates or keeps or saves:
             self.stopwatch.restart()
         if n_stops and not is_last:
             raise StoppedError(self.step)
@@ -155,6 +163,18 @@ class Loop:
         line = {"kind": "validation", "step": self.step, "samples_seen": self.samples_seen, **scores}
         self.log.validation(line)
         return line
+
+    def _keep(self) -> None:
+        if self.log is None or self.kept is None:
+            return
+        self.kept.save(
+            self._network,
+            self.corpus,
+            self._hardware,
+            seed=self.checkpoints.identity["seed"],
+            step=self.step,
+            samples_seen=self.samples_seen,
+        )
 
     def _save(self) -> None:
         if self.log is None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from txfm.config import ModelConfig
-from txfm.cost import activation_bytes, state_bytes
+from txfm.cost import activation_bytes, n_tokens, state_bytes
+from txfm.cpu_attention import n_samples_kept
 from txfm.errors import InputError
 from txfm.hardware import Hardware
 
@@ -27,6 +28,8 @@ def available_bytes(device: torch.device, n_processes: int = 1) -> int:
 
 def choose_micro_batch(config: ModelConfig, n_genes: int, n_samples: int, hardware: Hardware, available: int) -> int:
     """The largest equal parts of a batch whose training step fits into memory.
+
+    In bf16 on a CPU no larger than those whose attention keeps its probabilities, because a larger part is slower.
 
     Parameters
     ----------
@@ -50,7 +53,9 @@ def choose_micro_batch(config: ModelConfig, n_genes: int, n_samples: int, hardwa
     def needed(size: int) -> int:
         return activation_bytes(config, n_genes, size, hardware.precision, hardware.device.type)
 
-    for n_parts in range(1, n_samples + 1):
+    is_bf16_on_cpu = hardware.device.type == "cpu" and hardware.precision == "bf16"
+    fastest = n_samples_kept(config.n_heads, n_tokens(config, n_genes)) if is_bf16_on_cpu else n_samples
+    for n_parts in range(-(-n_samples // max(fastest, 1)), n_samples + 1):
         size = -(-n_samples // n_parts)
         if needed(size) <= budget:
             return size

@@ -9,6 +9,7 @@ from txfm.errors import InputError
 from txfm.hardware import Hardware
 from txfm.pretrained import TrainingRecord, save_model
 from txfm.training.fit import FitSettings, fitted
+from txfm.training.kept import KeptModels
 from txfm.training.ranks import Ranks
 from txfm.training.samples import CorpusSamples
 
@@ -25,12 +26,15 @@ class TrainingRun(FitSettings):
         Folder of the finished model.
     memory_bytes : int
         Of each rank's cache of decoded blocks.
+    keep_every_steps : int, optional
+        Steps between two models that stay in the folder ``<out>.kept``; None = none stay.
     """
 
     corpus: Path
     variant: str
     out: Path
     memory_bytes: int = DEFAULT_MEMORY_BYTES
+    keep_every_steps: int | None = None
 
 
 def train(run: TrainingRun, hardware: Hardware, ranks: Ranks | None = None) -> None:
@@ -55,7 +59,10 @@ def train(run: TrainingRun, hardware: Hardware, ranks: Ranks | None = None) -> N
     samples = CorpusSamples(
         corpus=run.corpus, variant=run.variant, max_genes=run.config.max_genes, memory_bytes=run.memory_bytes
     )
-    with fitted(samples, run, hardware, ranks) as end:
+    kept = None
+    if run.keep_every_steps is not None:
+        kept = KeptModels(folder=run.out.with_name(run.out.name + ".kept"), every_steps=run.keep_every_steps)
+    with fitted(samples, run, hardware, ranks, kept=kept) as end:
         if ranks.is_main:
             record = TrainingRecord.of(
                 end.corpus, run.config, run.seed, end.samples_seen, end.steps, end.last_line, end.last_validation

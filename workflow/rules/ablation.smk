@@ -1,11 +1,9 @@
 # A grid of ablations: its models (rule train) on the studies that none of them may contain, and one table with statistics.
-rule evaluate_grid:
+use rule evaluate as evaluate_grid with:
     input:
         store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
         corpus=ancient("results/{name}/corpus/corpus.json"),
-        models=lambda wildcards: [
-            f"{folder}/{file}" for folder in grid(wildcards) for file in ("model.safetensors", "model.json")
-        ],
+        models=grid_files,
     output:
         table="results/{name}/ablation/{study}.table.json",
         text=multiext("results/{name}/ablation/{study}.table", ".md", ".tsv"),
@@ -13,28 +11,47 @@ rule evaluate_grid:
         "results/{name}/logs/ablation/{study}.log",
     benchmark:
         "results/{name}/benchmarks/ablation/{study}.tsv"
-    wildcard_constraints:
-        study=any_of(PLAN.evaluation_labels),
-    conda:
-        "../../environment.yml"
-    threads: 8
-    resources:
-        mem_mb=16_000,
-        runtime=12 * 60,
     params:
-        store=subpath(input.store, parent=True),
-        label=lambda wildcards: PLAN.evaluation_labels[wildcards.study],
-        corpus=subpath(input.corpus, parent=True),
         folders=grid,
-    shell:
-        "python -m txfm evaluate held-out --store {params.store:q} --label {params.label} --corpus {params.corpus:q}"
-        " --models {params.folders:q} --out {output.table:q} --threads {threads} > {log:q} 2>&1"
+
+
+use rule benchmark_study as benchmark_grid with:
+    input:
+        store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
+        models=grid_files,
+        relations=lambda wildcards: relations() if wildcards.benchmark == "perturbation" else [],
+    output:
+        record="results/{name}/ablation/{study}.{benchmark}/scores.json",
+        scores=multiext("results/{name}/ablation/{study}.{benchmark}/scores", ".parquet", ".tsv", ".md"),
+    log:
+        "results/{name}/logs/ablation/{study}.{benchmark}.log",
+    benchmark:
+        "results/{name}/benchmarks/ablation/{study}.{benchmark}.tsv"
+    params:
+        folders=grid,
+
+
+use rule benchmark_genes as benchmark_grid_genes with:
+    input:
+        models=grid_files,
+        gene_types=ancient("results/{name}/corpus/genes.parquet"),
+        relations=relations(),
+    output:
+        record="results/{name}/ablation/genes/scores.json",
+        scores=multiext("results/{name}/ablation/genes/scores", ".parquet", ".tsv", ".md"),
+    log:
+        "results/{name}/logs/ablation/genes.log",
+    benchmark:
+        "results/{name}/benchmarks/ablation/genes.tsv"
+    params:
+        folders=grid,
 
 
 rule ablation_table:
     input:
         models=lambda wildcards: [f"{folder}/model.json" for folder in grid(wildcards)],
         tables=expand("results/{{name}}/ablation/{study}.table.json", study=PLAN.evaluation_labels),
+        scores=scored(benchmark_folders(f"{BUILD}/ablation")),
     output:
         table=report(
             "results/{name}/ablation/{grid}.json",
@@ -54,6 +71,7 @@ rule ablation_table:
     params:
         cells=lambda wildcards: json.dumps(PLAN.grid().as_list()),
         folders=grid,
+        scored=benchmark_folders(f"{BUILD}/ablation"),
     shell:
         "python -m txfm ablation --cells {params.cells:q} --models {params.folders:q} --scores {input.tables:q}"
-        " --out {output.table:q} > {log:q} 2>&1"
+        " {params.scored:q} --out {output.table:q} > {log:q} 2>&1"

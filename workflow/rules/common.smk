@@ -3,18 +3,22 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from curation.ablation import refuse_equal_cells
 from curation.acquire.source_files import host_load
 from curation.errors import InputError
 from curation.notice import notice
 from curation.plan import read_plan
 from txfm.config import config_from_mapping
 from txfm.errors import InputError as ModelError
+from txfm.evaluation.relation_files import lack_of_relations, relation_paths
 
 ROOT = Path(workflow.basedir)
 
@@ -28,10 +32,21 @@ os.environ.update(
 # Every name of the config is looked up here: a wrong one ends the run before any file is written.
 try:
     PLAN = read_plan(config, ROOT)
-    for name, fields in PLAN.all_models.items():
-        config_from_mapping(fields)
+    complete_models = {name: config_from_mapping(fields) for name, fields in PLAN.all_models.items()}
+    if PLAN.ablation:
+        refuse_equal_cells(PLAN.ablation, complete_models)
 except (InputError, ModelError) as error:
     raise WorkflowError(str(error)) from None
+if PLAN.evaluation_files and workflow.is_main_process:
+    from txfm.evaluation.sample_file import check_names
+
+    made = {f"sources/{source}/{file}" for source, files in PLAN.sources.items() for file in files}
+    try:
+        for name, file in PLAN.evaluation_files.items():
+            if Path(file.path).exists() or file.path not in made:
+                check_names(Path(file.path), file.columns, file.obsm, f"config, key evaluation.files.{name}")
+    except ModelError as error:
+        raise WorkflowError(str(error)) from None
 if PLAN.obstacles() and workflow.is_main_process:
     logger.warning("This release cannot build all of it:\n  " + "\n  ".join(PLAN.obstacles()))
 BUILD = f"results/{PLAN.name}"
@@ -295,12 +310,88 @@ def evaluated():
     return [*trained_models(), *fitted_baselines()]
 
 
+@cache
+def warn_once(text):
+    """Say something before the first job, however many rules ask for what it is about."""
+    if workflow.is_main_process:
+        logger.warning(text)
+
+
 def grid(wildcards):
     """Return the folders of the grid's models; the config is asked for a grid only where a target needs one."""
     try:
-        return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in PLAN.grid().runs]
+        ablation = PLAN.grid()
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    if ablation.lack_of_seeds:
+        warn_once(ablation.lack_of_seeds)
+    return [f"{BUILD}/models/{variant}.{model}.s{seed}" for variant, model, seed in ablation.runs]
+
+
+def grid_files(wildcards):
+    """Return the files of the grid's models."""
+    return [f"{folder}/{file}" for folder in grid(wildcards) for file in ("model.safetensors", "model.json")]
+
+
+def benchmark_folders(parent):
+    """Return the folders of the selected benchmarks below `parent`, layers aside; there are none without models."""
+    by_label = [
+        f"{parent}/{study}.{'perturbation' if label == 'perturbation' else 'cells'}"
+        for study, label in PLAN.evaluation_labels.items()
+    ]
+    chosen = {"study": by_label, "genes": [f"{parent}/genes"]}
+    return [folder for name, folders in chosen.items() if name in PLAN.benchmarks for folder in folders]
+
+
+def file_folders():
+    """Return the folders of scores on the user's own files."""
+    return [f"{BUILD}/evaluation/{name}.{file.benchmark}" for name, file in PLAN.evaluation_files.items()]
+
+
+def scored(folders):
+    """Return the file that is the last of each folder of scores."""
+    return [f"{folder}/scores.json" for folder in folders]
+
+
+def relations():
+    """Return the files of related genes that are here, so that the genes are scored again where others come."""
+    folder = PLAN.relations and Path(PLAN.relations)
+    return [] if lack_of_relations(folder) else [str(path) for path in relation_paths(folder).values()]
+
+
+def relations_option():
+    """Return the options of a benchmark for related genes, which may be missing."""
+    return " ".join([*(["--relations", shlex.quote(PLAN.relations)] if PLAN.relations else []), "--without-relations"])
+
+
+def true_modules():
+    """Return the file of the simulated screen whose modules of genes are known."""
+    return [f"sources/{source}/{file}" for source, file in SIMULATED if source == PLAN.true_modules]
+
+
+def modules_option(wildcards, input):
+    """Return the options of the gene benchmark for modules; they are sought where they are known."""
+    return f"--modules --truth {shlex.quote(str(input.truth[0]))}" if input.truth else ""
+
+
+def benchmark_columns(wildcards):
+    """Return the options of the benchmark that a study's label asks for."""
+    named = f"--study {wildcards.study} --name {wildcards.study}"
+    if wildcards.benchmark == "perturbation":
+        return f"{named} {relations_option()}"
+    return f"{named} --label {PLAN.evaluation_labels[wildcards.study]} --batch batch"
+
+
+def file_options(wildcards):
+    """Return the options of the benchmark of a user's own file."""
+    options = f"--name {wildcards.file} {shlex.join(PLAN.evaluation_files[wildcards.file].options)}"
+    return f"{options} {relations_option()}" if wildcards.benchmark == "perturbation" else options
+
+
+def layer_columns(wildcards):
+    """Return the columns that layers are scored by."""
+    label = PLAN.evaluation_labels[wildcards.study]
+    return f"{'--perturbation' if label == 'perturbation' else '--label'} {label} --batch batch"
 
 
 def training(field):
@@ -370,11 +461,19 @@ def products(kind):
         ],
         "audit": [f"{BUILD}/audit.txt"],
         "tables": [f"{BUILD}/evaluation/{study}.table.json" for study in PLAN.evaluation_labels if PLAN.runs],
-        "benchmarks": [
-            f"{BUILD}/evaluation/{study}.{'perturbation' if label == 'perturbation' else 'cells'}/scores.json"
-            for study, label in PLAN.evaluation_labels.items()
+        "benchmarks": scored(
+            [
+                *benchmark_folders(f"{BUILD}/evaluation"),
+                *file_folders(),
+                *(
+                    f"{BUILD}/evaluation/{study}.layers"
+                    for study in PLAN.evaluation_labels
+                    if "layers" in PLAN.benchmarks
+                ),
+            ]
             if PLAN.runs
-        ],
+            else []
+        ),
         "ablation": [f"{BUILD}/ablation/{PLAN.ablation.name}.json"] if PLAN.ablation else grid,
         "report": [f"{BUILD}/report.html"],
     }

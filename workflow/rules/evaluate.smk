@@ -65,6 +65,7 @@ rule benchmark_study:
     input:
         store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
         models=[f"{folder}/{file}" for folder in evaluated() for file in ("model.safetensors", "model.json")],
+        relations=lambda wildcards: relations() if wildcards.benchmark == "perturbation" else [],
     output:
         record="results/{name}/evaluation/{study}.{benchmark}/scores.json",
         scores=multiext("results/{name}/evaluation/{study}.{benchmark}/scores", ".parquet", ".tsv", ".md"),
@@ -83,11 +84,92 @@ rule benchmark_study:
         runtime=24 * 60,
     params:
         store=subpath(input.store, parent=True),
-        label=lambda wildcards: (
-            f"--label {PLAN.evaluation_labels[wildcards.study]}" if wildcards.benchmark == "cells" else ""
-        ),
+        columns=benchmark_columns,
         folders=evaluated(),
         out=subpath(output.record, parent=True),
     shell:
-        "python -m txfm evaluate {wildcards.benchmark} {params.store:q} {params.label} --study {wildcards.study}"
-        " --models {params.folders:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        "python -m txfm evaluate {wildcards.benchmark} {params.store:q} {params.columns} --models {params.folders:q}"
+        " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+
+
+# The same on a file of the user's own, with the embeddings in its obsm beside the models.
+use rule benchmark_study as benchmark_file with:
+    input:
+        store=lambda wildcards: PLAN.evaluation_files[wildcards.file].path,
+        models=[f"{folder}/{file}" for folder in evaluated() for file in ("model.safetensors", "model.json")],
+        relations=lambda wildcards: relations() if wildcards.benchmark == "perturbation" else [],
+    output:
+        record="results/{name}/evaluation/{file}.{benchmark}/scores.json",
+        scores=multiext("results/{name}/evaluation/{file}.{benchmark}/scores", ".parquet", ".tsv", ".md"),
+    log:
+        "results/{name}/logs/benchmark_file/{file}.{benchmark}.log",
+    benchmark:
+        "results/{name}/benchmarks/benchmark_file/{file}.{benchmark}.tsv"
+    wildcard_constraints:
+        file=any_of(PLAN.evaluation_files),
+        benchmark="cells|perturbation",
+    params:
+        store=lambda wildcards, input: input.store,
+        columns=file_options,
+
+
+# Which layer of a model holds what: every layer as an embedding. Three seeds, and no MLP: a model has 15 layers and more.
+rule benchmark_layers:
+    input:
+        store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
+        models=[f"{folder}/{file}" for folder in trained_models() for file in ("model.safetensors", "model.json")],
+    output:
+        record="results/{name}/evaluation/{study}.layers/scores.json",
+        scores=multiext("results/{name}/evaluation/{study}.layers/scores", ".parquet", ".tsv", ".md"),
+        layers="results/{name}/evaluation/{study}.layers/layers.parquet",
+    log:
+        "results/{name}/logs/benchmark_layers/{study}.log",
+    benchmark:
+        "results/{name}/benchmarks/benchmark_layers/{study}.tsv"
+    wildcard_constraints:
+        study=any_of(PLAN.evaluation_labels),
+    conda:
+        "../../environment.yml"
+    threads: 8
+    resources:
+        mem_mb=32_000,
+        runtime=24 * 60,
+    params:
+        store=subpath(input.store, parent=True),
+        columns=layer_columns,
+        folders=trained_models(),
+        out=subpath(output.record, parent=True),
+    shell:
+        "python -m txfm evaluate layers {params.store:q} {params.folders:q} {params.columns} --study {wildcards.study}"
+        " --name {wildcards.study} --tasks clusters silhouettes linear --seeds 0 1 2"
+        " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+
+
+# What the learned vectors of genes know of related genes; without databases of them, scores.json says so.
+rule benchmark_genes:
+    input:
+        models=[f"{folder}/{file}" for folder in evaluated() for file in ("model.safetensors", "model.json")],
+        gene_types=ancient("results/{name}/corpus/genes.parquet"),
+        relations=relations(),
+        truth=true_modules(),
+    output:
+        record="results/{name}/evaluation/genes/scores.json",
+        scores=multiext("results/{name}/evaluation/genes/scores", ".parquet", ".tsv", ".md"),
+    log:
+        "results/{name}/logs/benchmark_genes.log",
+    benchmark:
+        "results/{name}/benchmarks/benchmark_genes.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=8_000,
+        runtime=2 * 60,
+    params:
+        relations=relations_option(),
+        modules=modules_option,
+        folders=evaluated(),
+        out=subpath(output.record, parent=True),
+    shell:
+        "python -m txfm evaluate genes {params.folders:q} {params.relations} --gene-types {input.gene_types:q}"
+        " {params.modules} --out {params.out:q} --threads {threads} > {log:q} 2>&1"

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 import txfm
 from txfm.__main__ import main
+from txfm.evaluation.cells.cells import read_cells
 from txfm.evaluation.samples import read_samples
 from txfm.evaluation.scores import read_scores
 
@@ -97,6 +98,7 @@ def test_every_embedder_metric_and_seed_has_a_number(scored):
     assert record["cells"]["n_cells"] == N_CELLS - 4
     assert not record["warnings"]
     assert record["software"]["igraph"]
+    assert record["constants"]["clusters"]["n_neighbours"] == 15
 
 
 def test_the_embedding_that_separates_types_is_above_random_numbers(scored):
@@ -135,6 +137,44 @@ def test_the_order_of_rows_changes_nothing(scored, tmp_path):
     pd.testing.assert_frame_equal(frame[frame["embedder"] == "X_type"].reset_index(drop=True), permuted)
 
 
+def test_an_mlp_that_sees_components_is_told_once_and_recorded(file, tmp_path, capsys):
+    adata = ad.read_h5ad(file)
+    adata.obsm["X_wide"] = np.tile(adata.obsm["X_type"], 683)
+    adata.write_h5ad(tmp_path / "wide.h5ad")
+    options = ["--obsm", "X_wide", "--no-random", "--split-seeds", "0", "--tasks", "mlp"]
+    assert score(tmp_path / "wide.h5ad", tmp_path / "out", *options) == 0
+    _, record = read_scores(tmp_path / "out")
+    assert record["warnings"][1:] == ["The MLP of X_wide saw principal components of its 2,049 dimensions, at most 512"]
+    assert pd.read_parquet(tmp_path / "out" / "probes.parquet")["n_inputs"].item() <= N_CELLS
+    assert record["settings"]["probe"]["mlp_components"] == 512
+    assert "saw principal components" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_cells_of_one_name_are_put_in_order_by_label_and_batch_and_told_where_these_agree(file, tmp_path, capsys):
+    cells = ad.read_h5ad(file)
+    cells.obs["cell_type"] = np.where(np.arange(N_CELLS) < 4, None, [f"t{i % 20}" for i in range(N_CELLS)])
+
+    def written(name: str, order: np.ndarray, n_plates: int) -> Path:
+        cells.obs["plate"] = [f"p{i // 20 % n_plates}" for i in range(N_CELLS)]
+        permuted = cells[order].copy()
+        permuted.obs_names = ["x"] * N_CELLS
+        permuted.write_h5ad(tmp_path / name)
+        return tmp_path / name
+
+    in_file, permuted = np.arange(N_CELLS), np.random.default_rng(5).permutation(N_CELLS)
+    one, other = (  # a cell for each label and plate
+        read_cells(read_samples(written(name, order, 6)), "cell_type", "plate")
+        for name, order in (("one.h5ad", in_file), ("other.h5ad", permuted))
+    )
+    assert one.n_alike == other.n_alike == 0
+    np.testing.assert_array_equal(in_file[one.rows], permuted[other.rows])
+    same = written("same.h5ad", in_file, 1)
+    options = ["--obsm", "X_type", "--no-random", "--tasks", "silhouettes", "--seeds", "0", "--batch", "plate"]
+    assert score(same, tmp_path / "out", *options) == 0
+    assert "116 cells share name, label and batch" in capsys.readouterr().err
+
+
 def test_a_small_file_is_drawn_whole_and_one_batch_is_said(file, tmp_path, capsys):
     assert (
         score(file, tmp_path / "out", "--obsm", "X_type", "--seeds", "0", "1", "--tasks", "silhouettes", "linear") == 0
@@ -145,6 +185,42 @@ def test_a_small_file_is_drawn_whole_and_one_batch_is_said(file, tmp_path, capsy
     assert set(widths["metric"]) == {"asw_label"}
     assert "no column of batches is named" in record["warnings"][0]
     assert "random cells of every label" in capsys.readouterr().err
+
+
+def test_a_constant_embedding_is_not_scored_and_the_page_shows_the_number_of_clusters(tmp_path):
+    file = write_cells(tmp_path / "cells.h5ad")
+    cells = ad.read_h5ad(file)
+    cells.obsm["X_same"] = np.zeros((N_CELLS, 4), dtype=np.float32)
+    cells.write_h5ad(file)
+    options = ["--obsm", "X_type", "X_same", "--no-random", "--seeds", "0", "--tasks", "clusters", "silhouettes"]
+    assert score(file, tmp_path / "out", *options) == 0
+    frame, record = read_scores(tmp_path / "out")
+    assert set(frame["embedder"]) == {"X_type"}
+    (row,) = record["not_scored"]
+    assert (row["embedder"], row["task"]) == ("X_same", "all")
+    assert "constant" in row["reason"]
+    n_clusters = frame.loc[frame["metric"] == "n_clusters", "value"].item()
+    page = (tmp_path / "out" / "scores.md").read_text()
+    assert "| NMI | ARI | clusters |" in page
+    assert f"| {n_clusters:.1f} |" in page
+
+
+def test_an_embedder_with_a_nan_is_not_scored_and_the_others_are(tmp_path, capsys):
+    file = write_cells(tmp_path / "cells.h5ad")
+    cells = ad.read_h5ad(file)
+    for key, row in (("X_unlabelled", 2), ("X_scored", 60)):  # the first four cells have no label
+        cells.obsm[key] = cells.obsm["X_type"].copy()
+        cells.obsm[key][row, 0] = np.nan
+    cells.write_h5ad(file)
+    options = ["--no-random", "--seeds", "0", "--tasks", "silhouettes"]
+    assert score(file, tmp_path / "out", "--obsm", "X_scored", "X_unlabelled", *options) == 0
+    frame, record = read_scores(tmp_path / "out")
+    assert set(frame["embedder"]) == {"X_unlabelled"}
+    (row,) = record["not_scored"]
+    assert (row["embedder"], row["task"]) == ("X_scored", "all")
+    assert "1 such rows of 116" in row["reason"]
+    assert score(file, tmp_path / "none", "--obsm", "X_scored", *options) == 2
+    assert "Nothing could be scored" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -197,14 +197,28 @@ def test_the_learning_rate_of_the_best_validation_is_kept_and_the_seed_repeats()
     assert classify(values, labels, split, "mlp", settings=settings) == first
 
 
-def test_training_sees_no_test_sample():
+@pytest.mark.parametrize(("head", "mlp_widest"), [("linear", 8), ("mlp", 8), ("mlp", 7)])
+def test_training_sees_no_test_sample(head, mlp_widest):
     values, labels, batch = blobs(4.0)
     split = split_samples(labels, batch, 0)
     changed = values.copy()
     changed[split.test[1:]] = 1e6
     only_first = replace(split, test=split.test[:1])
-    ours, theirs = (classify(each, labels, only_first, settings=QUICK) for each in (changed, values))
+    settings = replace(QUICK, mlp_widest=mlp_widest, mlp_components=4)
+    ours, theirs = (classify(each, labels, only_first, head, settings=settings) for each in (changed, values))
     assert ours == theirs
+
+
+def test_the_mlp_of_a_wide_embedding_sees_components_and_loses_nothing():
+    values, labels, batch = blobs(6.0)
+    wide = np.concatenate([values, 0.1 * np.random.default_rng(0).standard_normal((len(values), 40))], axis=1)
+    split = split_samples(labels, batch, 0)
+    settings = replace(QUICK, mlp_widest=47, mlp_components=30)
+    probe = classify(wide, labels, split, "mlp", settings=settings)
+    assert probe.n_inputs == 30
+    assert probe.accuracy >= classify(wide, labels, split, "mlp", settings=QUICK).accuracy - 0.05
+    assert classify(1000 * wide, labels, split, "mlp", settings=settings).accuracy == probe.accuracy
+    assert classify(wide, labels, split, "linear", settings=settings).n_inputs == 48
 
 
 def test_rare_labels_weigh_as_much_as_common_ones_in_macro_f1():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ import txfm
 from txfm.__main__ import main
 from txfm.errors import InputError
 from txfm.evaluation.embedders import check_embedders, embeddings_of
+from txfm.evaluation.sample_file import check_names
 from txfm.evaluation.samples import read_samples
 
 N_CELLS = 12
@@ -67,6 +69,27 @@ def test_a_wrong_column_or_key_gets_the_list_of_those_that_exist(tmp_path):
         check_embedders(samples, [], ["X_othr"])
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # anndata writes it
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_names_of_a_file_are_checked_without_reading_it(tmp_path, suffix):
+    path = write_cells(tmp_path / f"cells{suffix}", X_other=np.ones((N_CELLS, 2)))
+    check_names(path, {"batch": "guide"}, ["X_other"], "config")
+    with pytest.raises(InputError, match=r"no column 'lane'(.|\n)*config.batch(.|\n)*guide, study"):
+        check_names(path, {"batch": "lane"}, [], "config")
+    with pytest.raises(InputError, match=r"no 'X_othr' in obsm(.|\n)*config.obsm(.|\n)*X_other"):
+        check_names(path, {}, ["X_othr"], "config")
+
+
+def test_names_of_a_file_of_old_anndata_are_checked(tmp_path):
+    with h5py.File(tmp_path / "old.h5ad", "w") as file:
+        file["obs"] = np.zeros(3, dtype=[("index", "S2"), ("lane", "i4")])
+        file["obsm"] = np.ones(3, dtype=[("X_pca", "f4", (2,))])
+    check_names(tmp_path / "old.h5ad", {"batch": "lane"}, ["X_pca"], "config")
+    with pytest.raises(InputError, match="one of lane\n"):
+        check_names(tmp_path / "old.h5ad", {"batch": "index"}, [], "config")
+    np.testing.assert_array_equal(read_samples(tmp_path / "old.h5ad").obsm("X_pca"), np.ones((3, 2)))
+
+
 def test_a_model_that_saw_the_study_is_refused(pca, tmp_path):
     seen = read_samples(write_cells(tmp_path / "seen.h5ad", studies="beta"))
     with pytest.raises(InputError, match="The model was trained on beta"):
@@ -86,12 +109,24 @@ def test_nothing_to_compare_and_two_of_one_name_are_refused(pca, tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [(np.full((N_CELLS, 2), np.nan), "not finite numbers"), (np.full((N_CELLS, 1, 2), 1.0), "no embedding")],
+    [(np.full((N_CELLS, 1, 2), 1.0), "no embedding"), (np.full((N_CELLS, 2), True), "no embedding")],
 )
 def test_a_key_that_holds_no_embedding_is_refused(tmp_path, values, message):
     samples = read_samples(write_cells(tmp_path / "cells.h5ad", X_bad=values))
     with pytest.raises(InputError, match=message):
         samples.obsm("X_bad")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])  # the last is beyond float32
+def test_only_the_rows_that_are_scored_have_to_be_finite(tmp_path, bad):
+    values = np.random.default_rng(0).standard_normal((N_CELLS, 2))
+    values[3, 1] = bad
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad", X_holed=values))
+    (embedding,) = embeddings_of(samples, [], ["X_holed"], random=False)
+    others = np.delete(np.arange(N_CELLS), 3)
+    np.testing.assert_array_equal(embedding.of_rows(others), values[others].astype(np.float32))
+    with pytest.raises(InputError, match=r"(?s)1 such rows of 12, the first is row 3.*do: leave these samples out"):
+        embedding.of_rows(np.arange(N_CELLS))
 
 
 def test_what_is_no_file_of_samples_is_refused(tmp_path):

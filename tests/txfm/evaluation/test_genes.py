@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 from statsmodels.stats.multitest import multipletests
 
+from txfm.__main__ import main
 from txfm.artifact import Provenance
 from txfm.baselines.features import LogCountFeatures, PcaFeatures
 from txfm.baselines.model import Baseline
@@ -34,9 +36,9 @@ from txfm.evaluation.genes.gene_types import read_gene_types
 from txfm.evaluation.genes.gene_vectors import GeneEmbedder, read_gene_embedder
 from txfm.evaluation.genes.modules import Modules, find_modules
 from txfm.evaluation.genes.projection import components_of, project
-from txfm.evaluation.genes.recall import ComparedGenes, measure_recall, sweep_components
+from txfm.evaluation.genes.recall import ComparedGenes, RecalledPairs, measure_recall, sweep_components
 from txfm.evaluation.genes.settings import ModuleSettings, RecallSettings
-from txfm.evaluation.genes.summary import compare, summarise
+from txfm.evaluation.genes.summary import compare, sd_of_difference
 from txfm.evaluation.genes.true_modules import agreement, read_true_modules
 from txfm.evaluation.relation_files import read_relations
 from txfm.evaluation.scores import read_scores
@@ -263,6 +265,26 @@ def test_what_cannot_be_measured_is_refused_and_nothing_written(
 # --- recall of one embedder
 
 
+def test_without_relations_a_workflow_gets_the_reason_and_people_an_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("txfm.evaluation.relation_files.PACKAGE", "no_such_package")
+    out = tmp_path / "out"
+    assert main(["evaluate", "genes", str(folder / "txfm"), "--out", str(out)]) == 2
+    assert not out.exists()
+    for options in ((), ("--relations", str(tmp_path / "nowhere"))):
+        evaluate(folder, folder / "txfm", "--out", out)  # what an earlier run left
+        assert (
+            main(["evaluate", "genes", str(folder / "txfm"), "--out", str(out), "--without-relations", *options]) == 0
+        )
+        frame, record = read_scores(out)
+        assert len(frame) == 0
+        (row,) = record["not_scored"]
+        assert row["reason"] in (out / "scores.md").read_text()
+        assert ("nowhere" if options else "efaar-benchmarking") in row["reason"]
+        assert {path.name for path in out.iterdir()} == {f"scores.{end}" for end in ("json", "md", "parquet", "tsv")}
+
+
 def test_projection_is_that_of_the_standardised_genes_and_its_first_columns_are_the_smaller_one() -> None:
     vectors, is_fitted = planted(12), np.arange(N_GENES) < 300
     scaler = StandardScaler().fit(vectors[is_fitted])
@@ -289,7 +311,7 @@ def test_the_order_of_genes_says_nothing() -> None:
         embedder, vocabulary=VOCABULARY.subset(order), tables={"encoder": embedder.tables["encoder"][order]}
     )
     same_genes = ComparedGenes.of(shuffled, {"chains": genes.relations["chains"]}, None)
-    before, after = (measure_recall(*pair, RECALL) for pair in ((embedder, genes), (shuffled, same_genes)))
+    before, after = (measure_recall(*pair, RECALL)[0] for pair in ((embedder, genes), (shuffled, same_genes)))
     is_recall = before["metric"] == "recall"
     assert 0.15 < before.loc[is_recall, "value"].min() < 0.95
     pd.testing.assert_frame_equal(before[is_recall], after[is_recall])
@@ -297,7 +319,7 @@ def test_the_order_of_genes_says_nothing() -> None:
 
 def test_a_null_of_all_pairs_is_not_drawn() -> None:
     embedder, genes = compared({"encoder": noise(8)})
-    measured = measure_recall(embedder, genes, RecallSettings())
+    measured, _ = measure_recall(embedder, genes, RecallSettings())
     assert measured["seed"].isna().all()
     assert measured["null_size"].dropna().unique().tolist() == [N_GENES * (N_GENES - 1) // 2]
     assert set(measured["metric"]) == {"recall", "recall_shuffled_genes"}  # all genes are compared: one fit
@@ -395,25 +417,65 @@ def test_relations_without_a_gene_of_the_model_are_refused() -> None:
 # --- differences
 
 
-def test_embedders_are_compared_over_draws_and_adjusted_within_a_task() -> None:
+def recalled(vectors: np.ndarray, n_draws: int = 3) -> RecalledPairs:
+    """Of pairs within the modules."""
+    embedder, genes = compared({"decoder": vectors})
+    settings = RecallSettings(n_null=20_000, seeds=tuple(range(n_draws)))
+    return measure_recall(embedder, genes, settings)[1]["decoder"]
+
+
+def test_two_tables_of_noise_differ_no_more_often_than_by_chance() -> None:
+    p_values = []
+    for i in range(100):
+        tables = recalled(noise(8, 2 * i)), recalled(noise(8, 2 * i + 1))
+        p_values.append(compare({("a", "decoder"): tables[0], ("b", "decoder"): tables[1]})["p_value"].item())
+    assert np.mean(np.array(p_values) < 0.05) <= 0.11  # 3 standard deviations above 0.05
+
+
+def test_a_table_that_knows_more_is_found() -> None:
+    tables = {"planted": planted(8, 1.5), "again": planted(8, 1.5, seed=5), "noise": noise(8)}
+    found = compare({(name, "decoder"): recalled(vectors) for name, vectors in tables.items()})
+    p = found.set_index(["first", "second"])["p_adjusted"]
+    assert p["planted", "noise"] < 1e-4
+    assert p["again", "noise"] < 1e-4
+    assert compare({(name, "decoder"): recalled(noise(8)) for name in "ab"})["p_value"].tolist() == [1.0]
+
+
+def test_the_variance_of_a_difference_has_the_covariances_of_pairs_that_share_a_gene() -> None:
+    rng = np.random.default_rng(2)
+    genes = np.array(list(itertools.combinations(range(9), 2)))
+    first, second = rng.random((2, 3, len(genes))) < np.array([0.4, 0.5])[:, None, None]
+    deviations = first.mean(axis=0) - second.mean(axis=0)
+    deviations -= deviations.mean()
+    independent = sum(deviations**2)
+    shared = sum(
+        deviations[i] * deviations[j]
+        for i, j in itertools.product(range(len(genes)), repeat=2)
+        if set(genes[i]) & set(genes[j])
+    )
+    draws = sum(hits.mean(axis=1).var(ddof=1) / 3 for hits in (first, second))
+    expected = np.sqrt(max(shared, independent) / len(genes) ** 2 + draws)
+    assert_allclose(sd_of_difference(genes, first, second), expected)
+
+
+def test_embedders_are_compared_on_the_pairs_that_both_have_and_adjusted_within_a_task() -> None:
     rng = np.random.default_rng(0)
-    values = {name: mean + 0.01 * rng.standard_normal(3) for name, mean in (("a", 0.2), ("b", 0.21), ("c", 0.3))}
-    rows = [
-        {"embedder": name, "kind": "txfm", "task": task, "metric": "recall", "database": "union", "n_components": 4,
-         "seed": seed, "value": value, "trials": 100}
-        for task in ("encoder", "decoder") for name, three in values.items() for seed, value in enumerate(three)
-    ]  # fmt: skip
-    found = compare(pd.DataFrame(rows))
-    expected = [stats.ttest_ind(values[a], values[b]).pvalue for a, b in (("a", "b"), ("a", "c"), ("b", "c"))]
-    for task in ("encoder", "decoder"):
-        of_task = found[found["task"] == task]
-        assert_allclose(of_task["p_value"], expected)
-        assert_allclose(of_task["p_adjusted"], multipletests(expected, method="fdr_bh")[1])
-        assert_allclose(of_task["difference"].iloc[0], values["a"].mean() - values["b"].mean())
-    summary = summarise(pd.DataFrame(rows)).set_index(["task", "embedder"])
-    assert_allclose(summary.loc[("encoder", "a"), "sd"], values["a"].std(ddof=1))
-    once = compare(pd.DataFrame(rows)[lambda frame: frame["seed"] == 0])
-    assert once["p_adjusted"].isna().all()
+    names = np.array([("A", "B"), ("C", "B"), ("C", "D"), ("D", "A")], dtype=object)
+    first = RecalledPairs(genes=names[:3], is_hit=np.array([[True, True, False]]))
+    second = RecalledPairs(genes=names[[3, 2, 1]][:, ::-1], is_hit=np.array([[True, False, False]]))
+    (row,) = compare({("a", "encoder"): first, ("b", "encoder"): second}).to_dict("records")
+    assert (row["pairs"], row["difference"]) == (2, 0.5)
+
+    pairs = np.array(list(itertools.combinations("ABCDEFGHIJ", 2)), dtype=object)
+    tables = {
+        (name, task): RecalledPairs(genes=pairs, is_hit=rng.random((1, len(pairs))) < share)
+        for task in ("encoder", "decoder")
+        for name, share in (("a", 0.2), ("b", 0.3), ("c", 0.8))
+    }
+    found = compare(tables)
+    for _, of_task in found.groupby("task"):
+        assert_allclose(of_task["p_adjusted"], multipletests(of_task["p_value"], method="fdr_bh")[1])
+    assert len(found) == 6
 
 
 # --- along a training
@@ -449,6 +511,25 @@ def test_recall_along_a_training_is_measured_by_step(folder: Path, checkpoints: 
     assert first["epoch"].tolist() == [20 / 50, 100 / 50, 300 / 50]
     start, middle, end = first["value"]
     assert 0.05 < start < 0.15 < middle < 0.9 < end
+
+
+def test_the_finished_model_ends_the_curve_and_halves_of_models_are_no_part_of_it(
+    folder: Path, checkpoints: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoints / "step-000000002", tmp_path / "kept" / "step-000000002")
+    for half in (".model-000000020.99.tmp", "model-000000020"):
+        shutil.copytree(checkpoints / "end", tmp_path / "kept" / half)
+    (tmp_path / "kept" / "model-000000020" / "model.json").unlink()
+    evaluate(folder, folder / "txfm", "--out", tmp_path / "out", "--checkpoints", tmp_path / "kept")
+    states = pd.read_parquet(tmp_path / "out" / "checkpoints.parquet")
+    assert states.groupby("step", sort=False)["state"].unique().map(list).to_dict() == {
+        2: ["step-000000002"],
+        10: ["txfm"],
+    }
+    last = states[states["step"] == 10].reset_index(drop=True)
+    recall = pd.read_parquet(tmp_path / "out" / "scores.parquet")
+    assert last["samples_seen"].unique() == [100]
+    assert set(last["value"]) <= set(recall["value"])
 
 
 def test_checkpoints_of_another_training_and_damaged_ones_are_refused(

@@ -1,6 +1,7 @@
 """The perturbation benchmark: what is scored, chosen, averaged, refused, and reported with a reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -11,12 +12,12 @@ import scipy.sparse as sp
 
 from txfm.__main__ import main
 from txfm.errors import InputError
-from txfm.evaluation.embedders import Embedding
+from txfm.evaluation.embedders import Embedding, embeddings_of
 from txfm.evaluation.perturbation import run as run_module
 from txfm.evaluation.perturbation.run import run_benchmark
 from txfm.evaluation.perturbation.screen import Screen, read_screen
 from txfm.evaluation.perturbation.settings import TASKS, Settings
-from txfm.evaluation.perturbation.summary import AVERAGE, COMMON, summarise, task_scores
+from txfm.evaluation.perturbation.summary import AVERAGE, SCORED, summarise, task_scores
 from txfm.evaluation.samples import read_samples
 from txfm.evaluation.scores import Score, read_scores, score_frame
 
@@ -110,7 +111,7 @@ def test_shares_have_their_hits_and_secondary_metrics_are_there(scored):
     frame, _ = read_scores(scored)
     shares = frame[frame["trials"].notna()]
     np.testing.assert_allclose(shares["value"], (shares["hits"] / shares["trials"]).astype(float), atol=1e-12)
-    assert set(frame.loc[frame["task"] == "pcst", "metric"]) == {"pooled", "per_perturbation", "efaar"}
+    assert set(frame.loc[frame["task"] == "pcst", "metric"]) == {"pooled", "per_perturbation"}
     assert {"ilisi_scib", "lisi_txeval", "ilisi_permuted_batches"} < set(frame["metric"])
     assert {"top1_without_controls", "recall_union", "genes_scored"} < set(frame["metric"])
     assert (frame.loc[frame["metric"] == "recall_shared", "trials"] == 30).all()
@@ -139,6 +140,7 @@ def test_tables_for_people_and_frames_for_programs_lie_beside_the_scores(scored)
         "consistency.parquet",
     }
     page = (scored / "scores.md").read_text()
+    assert "All of them split the cells alike" in page
     for words in ("## Best post-processing", "## Fixed post-processing: centering", "## All candidates", "X_log"):
         assert words in page
     consistency = pd.read_parquet(scored / "consistency.parquet")
@@ -167,6 +169,7 @@ def test_the_network_and_other_splits_are_scored_when_asked_for(place, tmp_path)
         assert values.index.tolist() == [0, 3]
         assert values[0] != values[3]
     assert not frame.loc[frame["metric"].str.endswith("_network"), "primary"].any()
+    assert "Each has a split of its own" in (tmp_path / "out" / "scores.md").read_text()
 
 
 # --- what cannot be scored has a reason
@@ -180,7 +183,7 @@ def test_a_screen_of_one_batch_is_scored_where_it_can_be(tmp_path, capsys):
     write_screen(tmp_path / "screen.h5ad", batches=1)
     assert main(command(tmp_path, tmp_path / "out", "--obsm", "X_log", "--seeds", "0")) == 0
     found = reasons(tmp_path / "out")
-    assert set(found) == {"ilisi", "lin", "knn", "inv", "bmdb"}
+    assert set(found) == {"ilisi", "lin", "knn", "inv", "bmdb", "efaar"}
     assert "one batch" in found["ilisi"]
     assert "1 batches" in found["lin"]
     assert "efaar-benchmarking" in found["bmdb"] or "No pair" in found["bmdb"]
@@ -189,7 +192,7 @@ def test_a_screen_of_one_batch_is_scored_where_it_can_be(tmp_path, capsys):
     assert sum(row["embedder"] == "all" for row in record["not_scored"]) >= 3
     summary = pd.read_parquet(tmp_path / "out" / "summary.parquet").set_index(["embedder", "task"])
     assert np.isnan(summary.loc[("X_log", AVERAGE), "best"])  # a missing task is no zero
-    assert summary.loc[("X_log", COMMON), "best"] == summary.loc[("X_log", "pcst"), "best"]
+    assert summary.loc[("X_log", SCORED), "best"] == summary.loc[("X_log", "pcst"), "best"]
     assert "not scored: all, lin" in capsys.readouterr().err
 
 
@@ -209,6 +212,32 @@ def test_a_file_without_counts_has_everything_but_what_needs_them(place, tmp_pat
     assert set(reasons(tmp_path / "out")) == {"inv", "efaar"}
 
 
+@pytest.mark.parametrize("n_null", [19, 20])
+def test_efaars_consistency_needs_twenty_perturbations_of_unexpressed_genes(tmp_path, n_null):
+    code = np.arange(5 * (n_null + 3)) // 5  # five cells of two expressed genes, of unexpressed ones, and controls
+    genes = [f"G{i}" for i in range(n_null + 2)]
+    counts = np.zeros((len(code), len(genes)), dtype=np.float32)
+    counts[:, :2] = 9
+    obs = pd.DataFrame(
+        {"guide": np.array([*genes, "ctl"])[code], "lane": "L"}, index=[f"c{i}" for i in range(len(code))]
+    )
+    values = np.random.default_rng(0).standard_normal((len(code), 4)).astype(np.float32)
+    values[code < 2, 0] += 20
+    ad.AnnData(sp.csr_matrix(counts), obs, pd.DataFrame(index=genes), obsm={"X": values}).write_h5ad(
+        tmp_path / "s.h5ad"
+    )
+    embedding = Embedding(label="x", kind="obsm", values=values)
+    settings = Settings(seeds=(0,), tasks=("pcst",), postprocessings=("none",), fixed="none")
+    outcome = run_benchmark(screen_of(tmp_path / "s.h5ad"), [embedding], InputError("none"), settings, "s")
+    found = {score.metric: score for score in outcome.scores}
+    if n_null == 20:
+        assert (found["efaar"].hits, found["efaar"].trials) == (2, 2)
+        assert found["efaar_null_perturbations"].value == 20
+    else:
+        assert "efaar" not in found
+        assert "19 of 21 perturbations" in outcome.not_scored[0]["reason"]
+
+
 def test_an_embedding_too_wide_for_tvn_is_scored_without(place, monkeypatch):
     monkeypatch.setattr(run_module, "WIDEST_TVN", 10)
     screen = screen_of(place / "screen.h5ad")
@@ -217,6 +246,20 @@ def test_an_embedding_too_wide_for_tvn_is_scored_without(place, monkeypatch):
     assert {score.postprocessing for score in outcome.scores} == {"none", "centering", "standardising"}
     assert [row["postprocessing"] for row in outcome.not_scored] == ["tvn"]
     assert "too wide" in outcome.not_scored[0]["reason"]
+
+
+def test_a_constant_embedding_is_not_scored_and_takes_nothing_from_the_others(place):
+    screen = screen_of(place / "screen.h5ad")
+    values = screen.samples.obsm("X_log")
+    noise = np.random.default_rng(0).normal(1, 1e-8, values.shape).astype(np.float32)  # no more than rounding
+    embeddings = [Embedding(label=f"{name}", kind="obsm", values=each) for name, each in (("a", values), ("b", noise))]
+    outcome = run_benchmark(screen, embeddings, InputError("none"), Settings(seeds=(0,), tasks=("ilisi", "pcst")), "s")
+    assert {score.embedder for score in outcome.scores} == {"a"}
+    (row,) = [row for row in outcome.not_scored if row["embedder"] == "b"]
+    assert (row["task"], row["postprocessing"]) == ("all", "all")
+    assert "constant" in row["reason"]
+    summary = summarise(score_frame(outcome.scores), "none", ("ilisi", "pcst")).set_index(["embedder", "task"])
+    assert np.isfinite(summary.loc[("a", AVERAGE), "best"])
 
 
 def test_a_batch_without_controls_is_told_once(place):
@@ -236,6 +279,25 @@ def test_a_batch_without_controls_is_told_once(place):
 
 
 # --- the cells that are scored
+
+
+def test_the_order_of_rows_changes_no_draw(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("txfm.evaluation.perturbation.tasks.N_NULL_CELLS", 100)
+    adata = ad.read_h5ad(place / "screen.h5ad")
+    adata[np.random.default_rng(3).permutation(adata.n_obs)].copy().write_h5ad(tmp_path / "permuted.h5ad")
+    settings = replace(FAST, tasks=("ilisi", "knn", "pcst"), postprocessings=("centering",), max_ilisi_cells=150)
+    frames = []
+    for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad"):
+        screen = screen_of(path, max_cells=200)
+        embeddings = embeddings_of(screen.samples, [], ["X_log"])
+        outcome = run_benchmark(screen, embeddings, {}, settings, "screen")
+        frames.append(score_frame(outcome.scores))
+    assert {0, 1} <= set(frames[0]["seed"].dropna())
+    pd.testing.assert_frame_equal(*frames)
+    by_name = [
+        screen_of(path).expression.log_normalised for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad")
+    ]
+    assert (by_name[0] != by_name[1]).nnz == 0
 
 
 def test_cells_that_are_not_scored_are_counted_by_reason(place, tmp_path):
@@ -260,6 +322,19 @@ def test_controls_come_from_the_label_or_from_the_column(place):
         read_screen(samples, "guide", "lane")
     with pytest.raises(InputError, match="no controls"):
         read_screen(samples, "guide", "lane", sorted(set(samples.labels("guide"))))
+
+
+@pytest.mark.parametrize("dtype", ["str", "float", "boolean"])
+def test_a_column_of_controls_is_read_as_it_is_meant_or_refused(place, dtype):
+    samples = read_samples(place / "screen.h5ad")
+    expected = samples.obs["is_control"].to_numpy(dtype=bool)
+    samples.obs["is_control"] = samples.obs["is_control"].astype(dtype)
+    screen = read_screen(samples, "guide", "lane")
+    np.testing.assert_array_equal(screen.is_control, expected[screen.rows])
+    if dtype != "str":
+        samples.obs.loc[samples.obs["guide"] == "G1", "is_control"] = pd.NA if dtype == "boolean" else np.nan
+        with pytest.raises(InputError, match="12 of 368 values are missing"):
+            read_screen(samples, "guide", "lane")
 
 
 def test_expression_is_log1p_of_counts_per_ten_thousand_of_the_scored_cells(place):
@@ -315,8 +390,8 @@ def test_seeds_are_averaged_then_metrics_and_the_best_candidate_is_chosen():
     assert summary.loc[("a", AVERAGE), "fixed"] == pytest.approx(22.5)
     assert summary.loc[("b", "pcst"), ["best", "fixed"]].isna().all()
     assert np.isnan(summary.loc[("b", AVERAGE), "best"])
-    assert summary.loc[("a", COMMON), "best"] == pytest.approx(50)
-    assert summary.loc[("b", COMMON), "best"] == pytest.approx(90)
+    assert summary.loc[("a", SCORED), "best"] == pytest.approx(40)  # what b lacks takes nothing from it
+    assert np.isnan(summary.loc[("b", SCORED), "best"])
 
 
 def test_the_average_is_that_of_table_2():
@@ -340,6 +415,7 @@ def test_the_average_is_that_of_table_2():
         (["--obsm", "X_log", "--tasks", "lin", "nki"], "--tasks cannot be used"),
         (["--obsm", "X_log", "--postprocessings", "none"], "--fixed cannot be used"),
         (["--obsm", "X_log", "--seeds", "1", "1"], "--seeds cannot be used"),
+        (["--obsm", "X_log", "--seeds", "-1"], "expected: numbers from 0"),
         (["--obsm", "X_log", "--max-cells", "1"], "--max-cells cannot be used"),
         ([], "There is nothing to compare"),
         (["--models", "nowhere"], "nowhere"),

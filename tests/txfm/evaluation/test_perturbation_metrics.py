@@ -155,7 +155,11 @@ def test_every_batch_weighs_alike():
 
 
 def test_cells_at_one_place_and_very_few_cells_have_an_ilisi():
-    assert np.isfinite(ilisi(np.zeros((50, 3)), np.arange(50) % 2))
+    values = np.zeros((50, 3))
+    with pytest.raises(InputError, match="constant"):
+        ilisi(values, np.arange(50) % 2)
+    values[0] = 1
+    assert np.isfinite(ilisi(values, np.arange(50) % 2))
     assert 0 <= ilisi(np.random.default_rng(0).standard_normal((5, 2)), np.array([0, 0, 1, 1, 1])) <= 1
     with pytest.raises(InputError, match="cannot be measured"):
         ilisi(NOISE.embedding, np.zeros(len(NOISE.batch)))

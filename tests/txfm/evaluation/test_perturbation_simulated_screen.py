@@ -14,7 +14,7 @@ from curation.__main__ import main as curation
 from curation.simulate import CONTROL
 from txfm.__main__ import main as txfm
 from txfm.evaluation.perturbation.settings import TASKS
-from txfm.evaluation.perturbation.summary import COMMON
+from txfm.evaluation.perturbation.summary import SCORED
 from txfm.evaluation.scores import read_scores
 
 SIZES = {"n_cells": 1_200, "n_genes": N_AXIS, "n_perturbations": 40, "n_controls": 200, "module_sd": 0.3}
@@ -79,7 +79,7 @@ def test_every_embedder_has_all_six_tasks_and_an_average(scored: Path, best: pd.
     for embedder in (*INFORMED, "random"):
         of_tasks = best[[(embedder, task) for task in TASKS]]
         assert np.isfinite(of_tasks).all()
-        assert best[embedder, COMMON] == pytest.approx(of_tasks.mean())
+        assert best[embedder, SCORED] == pytest.approx(of_tasks.mean())
 
 
 def test_embeddings_that_know_the_genes_are_above_the_floor(best: pd.Series) -> None:

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from txfm.consistency.align import standardise_by_batch
+from txfm.consistency.cells import ArrayEmbeddings
 from txfm.errors import InputError
 from txfm.evaluation import center_on_controls, standardise_on_controls, tvn
+from txfm.evaluation.components import leading_components
 from txfm.evaluation.postprocessing import METHODS, FewControlsWarning
 
 
@@ -60,6 +63,17 @@ def test_means_of_perturbations_after_tvn_have_efaars_cosines(oracle):
     treated = tvn(oracle.embedding, oracle.is_control, oracle.batch)
     means = np.array([treated[oracle.perturbation == gene].mean(axis=0) for gene in oracle.cells["genes"]])
     assert_allclose(cosines(means), oracle.arrays("expected_efaar")["cosine_tvn_batch"], atol=1e-8)
+
+
+def test_scaling_batches_on_all_cells_and_its_components_are_efaars(oracle):
+    codes = np.unique(oracle.batch, return_inverse=True)[1]
+    d = oracle.embedding.shape[1]
+    by_batch = standardise_by_batch(ArrayEmbeddings(oracle.embedding), codes, np.zeros(d), np.eye(d))
+    ours = np.concatenate([block for _, block in by_batch.blocks()])
+    expected = oracle.arrays("expected_efaar")
+    assert_allclose(ours, expected["centerscale_by_batch"], atol=1e-10)
+    components = leading_components(ours, expected["pca16_batch"].shape[1]).transform(ours)
+    assert_allclose(cosines(components), cosines(expected["pca16_batch"]), atol=1e-8)
 
 
 # --- what they are for
@@ -160,3 +174,9 @@ def test_tvn_refuses_controls_that_are_all_alike():
     is_control[:] = np.arange(len(values)) == 5
     with pytest.raises(InputError, match="two controls"):
         tvn(values, is_control, batch)
+
+
+def test_controls_in_words_are_no_controls_of_all_cells():
+    values, is_control, batch = screen()
+    expected = center_on_controls(values, is_control, batch)
+    assert_allclose(center_on_controls(values, is_control.astype(str), batch), expected)

@@ -73,12 +73,40 @@ def test_a_failure_while_writing_leaves_the_older_scores(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_scores_of_another_format_and_torn_ones_are_refused(tmp_path):
+def test_scores_of_another_format_are_refused(tmp_path):
     with pytest.raises(InputError, match="There are no scores"):
         read_scores(tmp_path)
     write_scores(tmp_path, score_frame([ONE, SHARE]), {}, "")
     record = json.loads((tmp_path / "scores.json").read_text())
-    for changes, message in (({"n_scores": 3}, "belong together"), ({"format_version": "9.0"}, "another format")):
-        (tmp_path / "scores.json").write_text(json.dumps(record | changes))
+    for text, message in (
+        (json.dumps(record | {"format_version": "9.0"}), "another format"),
+        ("[]", "another format"),
+        ("{", "record of the scores is damaged"),
+    ):
+        (tmp_path / "scores.json").write_text(text)
         with pytest.raises(InputError, match=message):
             read_scores(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "scores.md", "summary.parquet"])
+def test_a_file_of_another_run_or_a_missing_one_is_refused(tmp_path, name):
+    for folder, value in (("one", 0.5), ("two", 0.6)):  # as many scores, of other numbers
+        frame = score_frame([Score(**(FIELDS | {"value": value}))])
+        write_scores(tmp_path / folder, frame, {}, f"# {value}", {"summary.parquet": frame})
+    (tmp_path / "two" / name).replace(tmp_path / "one" / name)
+    for folder in ("one", "two"):
+        with pytest.raises(InputError, match=rf"(?s)do not belong together.*{name}"):
+            read_scores(tmp_path / folder)
+
+
+def test_files_of_an_older_run_are_removed_and_those_of_others_stay(tmp_path):
+    frame = score_frame([ONE])
+    write_scores(tmp_path, frame, {}, "", {"clusterings.parquet": frame, "misses.tsv": frame})
+    (tmp_path / "notes.txt").write_text("mine")
+    write_scores(tmp_path, frame, {}, "", {"misses.tsv": frame})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(f"scores.{end}" for end in ("json", "md", "parquet", "tsv")),
+        "misses.tsv",
+        "notes.txt",
+    }
+    assert_frame_equal(read_scores(tmp_path)[0], frame)

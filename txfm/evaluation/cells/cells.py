@@ -16,17 +16,21 @@ class LabelledCells:
     Attributes
     ----------
     rows : numpy.ndarray (n,), int64
-        Rows of the file, by the names of the cells: permuting the file changes neither draws nor splits.
+        Rows of the file, by the names of the cells, then by label and batch: permuting the file changes neither draws
+        nor splits.
     labels : numpy.ndarray (n,), str
     batch : numpy.ndarray (n,), str, or None
     dropped : dict
         Number of cells by the reason why they are not scored.
+    n_alike : int
+        Cells with the name, label and batch of another: only its order tells these apart.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     batch: np.ndarray | None
     dropped: dict[str, int]
+    n_alike: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,8 +72,8 @@ def read_cells(samples: LabelledSamples, label: str, batch: str | None = None) -
     has_label = labels != ""
     has_batch = np.ones(len(labels), dtype=bool) if batches is None else batches != ""
     dropped = {"no label": int((~has_label).sum()), "no batch": int((has_label & ~has_batch).sum())}
-    by_name = np.argsort(samples.obs.index.astype(str).to_numpy(dtype=str), kind="stable")
-    rows = by_name[(has_label & has_batch)[by_name]]
+    known = [labels] if batches is None else [labels, batches]
+    rows, n_alike = samples.in_order(np.flatnonzero(has_label & has_batch), *known)
     if len(set(labels[rows])) < 2:
         raise InputError(
             "There are no labels to tell apart",
@@ -82,4 +86,5 @@ def read_cells(samples: LabelledSamples, label: str, batch: str | None = None) -
         labels=labels[rows],
         batch=None if batches is None else batches[rows],
         dropped={reason: number for reason, number in dropped.items() if number},
+        n_alike=n_alike,
     )

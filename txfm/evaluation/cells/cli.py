@@ -1,36 +1,25 @@
 """``python -m txfm evaluate cells``."""
 
 import argparse
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
+from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, check_choice, reading_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from txfm.evaluation.cells.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the benchmark."""
-    parser.add_argument("file", type=Path, help="cells: .h5ad, or .zarr of this project or of anndata")
+    add_samples(parser, "cells")
     parser.add_argument("--label", default="cell_type", help="column of obs (default %(default)s)")
     parser.add_argument("--batch", help="column of obs (default: no batches)")
-    parser.add_argument("--models", nargs="+", default=[], help="folders of trained models and fitted baselines")
-    parser.add_argument("--obsm", nargs="+", default=[], metavar="KEY", help="embeddings that the file has in obsm")
-    parser.add_argument("--out", type=Path, required=True, help="folder of scores.parquet, .json, .tsv and .md")
-    parser.add_argument("--name", help="how scores name the file (default: its name)")
-    parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
-    parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
-    what = parser.add_argument_group("what is measured")
-    add_choices(what)
-    what.add_argument("--no-random", action="store_true", help="leave out the floor, an embedding of random numbers")
-    how = parser.add_argument_group("how it is computed")
-    how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    add_embedders(parser)
+    add_choices(parser.add_argument_group("what is measured"))
+    add_computing(parser)
 
 
 def add_choices(group: "argparse._ArgumentGroup") -> None:
@@ -48,14 +37,17 @@ def add_choices(group: "argparse._ArgumentGroup") -> None:
 def run(args: argparse.Namespace) -> None:
     """Score embedders on labels of cells."""
     from txfm.evaluation.cells.cells import read_cells
+    from txfm.evaluation.cells.constants import constants
     from txfm.evaluation.cells.page import markdown
     from txfm.evaluation.cells.run import run_benchmark
     from txfm.evaluation.cells.summary import summarise
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
+    from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     settings = settings_of(args, str(hardware.device))
@@ -69,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
         studies=args.study,
         device=settings.device,
         counts=args.counts,
+        reading=reading_of(args),
         random=not args.no_random,
     )
     dataset = args.name or args.file.stem
@@ -80,22 +73,24 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "benchmark": "cell_types",
         "dataset": dataset,
-        "settings": asdict(settings) | {"label": args.label, "batch": args.batch, "counts": args.counts},
+        "settings": asdict(settings)
+        | {"label": args.label, "batch": args.batch, "counts": args.counts, **asdict(reading_of(args))},
         "inputs": {"cells": samples.identity},
         "cells": cells.description(),
         "embedders": outcome.embedders,
         "dropped": cells.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
-        "software": software(*(("igraph",) if outcome.clusterings else ())),
+        "constants": constants(),
+        "software": software(),
     }
     page = markdown(summary, record)
-    frames = {name: each for name, each in outcome.frames.items() if len(each)}
-    write_scores(args.out, frame, record, page, {"summary": summary, **frames})
+    details = {f"{name}.parquet": each for name, each in outcome.frames.items() if len(each)}
+    frames = {"summary.parquet": summary, **details}
+    write_scores(args.out, frame, record, page, frames)
     print(page.split("## How to read it")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
-    tables = ", ".join(f"{name}.parquet" for name in ("summary", *frames))
-    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {tables}")
+    print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, {', '.join(frames)}")
 
 
 def settings_of(args: argparse.Namespace, device: str) -> "Settings":
@@ -114,14 +109,7 @@ def settings_of(args: argparse.Namespace, device: str) -> "Settings":
         ("--seeds", tuple(args.seeds), None),
         ("--split-seeds", tuple(args.split_seeds), None),
     ):
-        strange = [each for each in given if known is not None and each not in known]
-        is_negative = known is None and any(int(each) < 0 for each in given)
-        if strange or is_negative or len(set(given)) < len(given):
-            raise InputError(
-                f"{option} cannot be used",
-                expected="each once, of " + ", ".join(known) if known else "numbers from 0, each once",
-                found=", ".join(map(str, given)),
-            )
+        check_choice(option, given, known)
     if args.max_cells < 3:
         raise InputError("--max-cells cannot be used", expected="3 or more", found=str(args.max_cells))
     return Settings(
@@ -131,11 +119,3 @@ def settings_of(args: argparse.Namespace, device: str) -> "Settings":
         tasks=tuple(task for task in TASKS if task in tasks),
         device=device,
     )
-
-
-def tell_not_scored(not_scored: "Sequence[Mapping[str, str]]", warnings: "Sequence[str]") -> None:
-    """Print to stderr what is missing and what to beware of."""
-    for row in not_scored:
-        print(f"not scored: {row['embedder']}, {row['task']}: {row['reason']}", file=sys.stderr)
-    for text in warnings:
-        print(f"warning: {text}", file=sys.stderr)

@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels, refuse_constant
 from txfm.evaluation.seeded_igraph import load_igraph, seeded
 
 N_NEIGHBOURS = 15  # scanpy's default; a sample counts as its own first neighbour
@@ -64,8 +65,11 @@ def clustering_scores(
     Raises
     ------
     InputError
-        Fewer than two labels or three samples; the package igraph is not installed.
+        Fewer than two labels or three samples; all have the same vector; what is given does not fit or is not
+        finite; the package igraph is not installed.
     """
+    embedding = checked_embedding(embedding)
+    labels = checked_labels(labels, len(embedding), "labels")
     if len(set(labels)) < 2 or len(labels) < 3:
         raise InputError(
             "There is nothing to cluster by",
@@ -73,7 +77,7 @@ def clustering_scores(
             found=f"{len(labels):,} samples of {len(set(labels))} labels",
         )
     igraph = load_igraph("Clusters", "leave clusters out (--tasks)")
-    embedding, labels = np.asarray(embedding), np.asarray(labels)
+    refuse_constant(embedding)
     order = by_value(embedding)  # Louvain depends on the order of the vertices, and the file's shall not matter
     embedding, labels = embedding[order], labels[order]
     edges = neighbour_graph(embedding, n_neighbours)

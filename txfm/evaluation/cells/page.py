@@ -6,18 +6,22 @@ from typing import Any
 
 import pandas as pd
 
+from txfm.evaluation.cells.probes import DEFAULT
 from txfm.evaluation.cells.settings import TITLES
+from txfm.evaluation.telling import page_end
 
 METHOD = (
-    "Mean ± sd over the seeds; one number alone where nothing is drawn. All metrics: the larger, the better.",
+    "Mean ± sd over the seeds; one number alone where nothing is drawn. All metrics but the "
+    "number of clusters: the larger, the better.",
     "NMI, ARI: Louvain clusters of the graph of 15 nearest neighbours (Euclidean, no PCA), ten resolutions from 0.2 to "
     "2.0, the one of the largest NMI. It is chosen by the labels that it is scored on, as in the paper: an upper "
-    "bound. Chance: ARI 0; NMI above 0, see random.",
+    "bound; clusters is their number there. Chance: ARI 0; NMI above 0, see random.",
     "ASW: (silhouette of the labels + 1) / 2; 0.5 says nothing. ASW batch: mean of 1 - |silhouette of the batch| "
     "within a label, then over labels (scib); 1 is perfect mixing, which random numbers come near.",
     "Linear, MLP: classifiers on standardised dimensions, tested on other batches (a quarter of them) where there are "
-    "three or more; learning rate and end of training are chosen on a fifth of the training cells. Macro-F1: mean "
-    "over labels.",
+    "three or more; learning rate and end of training are chosen on a fifth of the training cells. The MLP of more "
+    f"than {DEFAULT.mlp_widest:,} dimensions sees {DEFAULT.mlp_components} principal components of the training cells. "
+    "Macro-F1: mean over labels.",
     "random: independent normal numbers in place of an embedding: the floor of all but ASW batch, whose top it is.",
 )
 
@@ -36,19 +40,14 @@ def markdown(summary: pd.DataFrame, record: Mapping[str, Any]) -> str:
         "",
         *table(summary),
     ]
-    if record["not_scored"]:
-        lines += ["## Not scored", "", "| embedder | task | reason |", "|---|---|---|"]
-        lines += [f"| {row['embedder']} | {row['task']} | {row['reason']} |" for row in record["not_scored"]]
-        lines.append("")
-    if record["warnings"]:
-        lines += ["## Warnings", "", *(f"- {text}" for text in record["warnings"]), ""]
-    return "\n".join([*lines, "## How to read it", "", *(f"- {sentence}" for sentence in METHOD), ""])
+    not_scored = [(row["embedder"], row["task"], row["reason"]) for row in record["not_scored"]]
+    return "\n".join(lines + page_end(("embedder", "task", "reason"), not_scored, record["warnings"], METHOD))
 
 
 def table(summary: pd.DataFrame) -> list[str]:
     """Lines of the table: a row an embedder, a column a metric that some embedder has."""
     numbers = {
-        (row["embedder"], row["task"], row["metric"]): _number(row["mean"], row["sd"])
+        (row["embedder"], row["task"], row["metric"]): _number(row["metric"], row["mean"], row["sd"])
         for row in summary.to_dict("records")
     }
     shown = {key: title for key, title in TITLES.items() if any(found[1:] == key for found in numbers)}
@@ -60,5 +59,6 @@ def table(summary: pd.DataFrame) -> list[str]:
     return [*lines, ""]
 
 
-def _number(mean: float, sd: float) -> str:
-    return f"{mean:.3f}" if math.isnan(sd) else f"{mean:.3f} ± {sd:.3f}"
+def _number(metric: str, mean: float, sd: float) -> str:
+    digits = 1 if metric == "n_clusters" else 3
+    return f"{mean:.{digits}f}" if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"

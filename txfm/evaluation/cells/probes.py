@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,8 @@ from torch.nn.functional import cross_entropy
 
 from txfm.errors import InputError
 from txfm.evaluation.cells.splits import Split
+from txfm.evaluation.components import leading_components
+from txfm.evaluation.seeded_layers import linear_layer, shuffled_batches
 
 HEADS = ("linear", "mlp")
 
@@ -35,6 +36,8 @@ class ProbeSettings:
     hidden : tuple of int
         Widths of the MLP, with ReLU and dropout.
     dropout : float
+    mlp_widest, mlp_components : int
+        The MLP of an embedding with more dimensions than the first sees as many principal components as the second.
     """
 
     learning_rates: tuple[float, ...] = (1e-4, 5e-4, 1e-5)
@@ -46,6 +49,8 @@ class ProbeSettings:
     weight_decay: float = 1e-4
     hidden: tuple[int, ...] = (512, 256)
     dropout: float = 0.5
+    mlp_widest: int = 2048
+    mlp_components: int = 512  # the width of its first layer, which passes on no more directions
 
 
 DEFAULT = ProbeSettings()
@@ -64,6 +69,8 @@ class Probe:
         The one that was kept.
     n_hits, n_test : int
         Test samples that are named right, and all of them.
+    n_inputs : int
+        Numbers of a sample that the classifier saw: dimensions of the embedding, or components.
     """
 
     accuracy: float
@@ -71,6 +78,7 @@ class Probe:
     learning_rate: float
     n_hits: int
     n_test: int
+    n_inputs: int
 
 
 def classify(
@@ -105,8 +113,10 @@ def classify(
     if head not in HEADS:
         raise InputError("There is no such probe", expected=", ".join(HEADS), found=head)
     classes, codes = np.unique(labels[split.train], return_inverse=True)
-    scaler = StandardScaler().fit(embedding[split.train])
-    x = torch.as_tensor(scaler.transform(embedding).astype(np.float32), device=device)
+    inputs = StandardScaler().fit(embedding[split.train]).transform(embedding).astype(np.float32)
+    if head == "mlp" and inputs.shape[1] > settings.mlp_widest:
+        inputs = _leading_components(inputs, split.train, settings.mlp_components)
+    x = torch.as_tensor(inputs, device=device)
     # A label that only validation has is no class; the split left those of the test out
     validation = split.validation[np.isin(labels[split.validation], classes)]
     if len(validation) == 0:
@@ -131,7 +141,17 @@ def classify(
         learning_rate=best[1],
         n_hits=int((true == predicted).sum()),
         n_test=len(true),
+        n_inputs=inputs.shape[1],
     )
+
+
+def _leading_components(inputs: np.ndarray, train: np.ndarray, n_components: int) -> np.ndarray:
+    """Inputs (n, d) on the principal components of the training samples, by one factor of mean variance 1 for these.
+
+    A rotation and a common factor: an MLP sees the same distances, of inputs as large as standardised dimensions are.
+    """
+    components = leading_components(inputs[train], n_components).transform(inputs)
+    return (components / np.sqrt((components[train] ** 2).mean())).astype(np.float32)
 
 
 class _Dropout(nn.Module):
@@ -152,11 +172,7 @@ def _network(n_inputs: int, n_classes: int, head: str, settings: ProbeSettings, 
     widths = [n_inputs, *(settings.hidden if head == "mlp" else ()), n_classes]
     layers: list[nn.Module] = []
     for width, following in itertools.pairwise(widths):
-        layer = nn.Linear(width, following)
-        bound = width**-0.5  # what nn.Linear draws from, here from a generator of our own
-        for parameter in layer.parameters():
-            nn.init.uniform_(parameter, -bound, bound, generator=random)
-        layers += [layer, nn.ReLU(), _Dropout(settings.dropout, random)]
+        layers += [linear_layer(width, following, random), nn.ReLU(), _Dropout(settings.dropout, random)]
     return nn.Sequential(*layers[:-2])
 
 
@@ -176,7 +192,8 @@ def _train(
     lowest, since, weights = float("inf"), 0, copy.deepcopy(network.state_dict())
     for _ in range(settings.epochs):
         network.train()
-        for x, y in _batches(train, settings.batch_size_samples, random):
+        for rows in shuffled_batches(len(train[0]), settings.batch_size_samples, random):
+            x, y = train[0][rows], train[1][rows]
             optimiser.zero_grad()
             cross_entropy(network(x), y).backward()
             optimiser.step()
@@ -192,14 +209,6 @@ def _train(
                 break
     network.load_state_dict(weights)
     network.eval()
-
-
-def _batches(
-    samples: tuple[torch.Tensor, torch.Tensor], size: int, random: torch.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    order = torch.randperm(len(samples[0]), generator=random).to(samples[0].device)
-    for rows in order.split(size):
-        yield samples[0][rows], samples[1][rows]
 
 
 @torch.no_grad()

@@ -15,11 +15,10 @@ from txfm.evaluation.cells.probes import HEADS, classify
 from txfm.evaluation.cells.settings import TASKS, Settings
 from txfm.evaluation.cells.silhouettes import silhouette_scores
 from txfm.evaluation.cells.splits import LEAST_BATCHES, Split, split_samples
-from txfm.evaluation.embedders import Embedding
+from txfm.evaluation.embedders import ALL, Embedding, Refused
 from txfm.evaluation.scores import Score, reason_of
 
 BENCHMARK = "cell_types"
-ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +44,11 @@ class Outcome:
     probes: list[dict[str, Any]] = field(default_factory=list)
     embedders: list[dict[str, Any]] = field(default_factory=list)
 
+    def warn(self, text: str) -> None:
+        """Add a warning, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
         """The details as tables."""
@@ -64,7 +68,7 @@ class Measurement:
 
 def run_benchmark(
     cells: LabelledCells,
-    embeddings: Iterable[Embedding],
+    embeddings: Iterable[Embedding | Refused],
     settings: Settings,
     dataset: str,
     tell: Callable[[str], None] = lambda line: None,
@@ -74,7 +78,7 @@ def run_benchmark(
     Parameters
     ----------
     cells : LabelledCells
-    embeddings : iterable of Embedding
+    embeddings : iterable of Embedding or Refused
         Of all samples of the cells' file; taken one at a time.
     settings : Settings
     dataset : str
@@ -83,21 +87,18 @@ def run_benchmark(
         Told a line of progress.
     """
     outcome = Outcome()
+    if cells.n_alike:
+        outcome.warnings.append(
+            f"{cells.n_alike:,} cells share name, label and batch with another: which of them are drawn or tested on "
+            "depends on the order of the file; give each cell a name of its own"
+        )
     splits = _splits(cells, settings, outcome)
     for embedding in embeddings:
+        if isinstance(embedding, Refused):
+            outcome.not_scored.append(embedding.row("task"))
+            continue
         started = time.perf_counter()
-        values = embedding.values[cells.rows]
-        measures: dict[str, Iterator[Measurement]] = {
-            "clusters": _clusters(cells, values, settings, embedding.label, outcome),
-            "silhouettes": _silhouettes(cells, values, settings, embedding.label, outcome),
-            **{head: _probes(cells, values, head, splits, settings, embedding.label, outcome) for head in HEADS},
-        }
-        for task in settings.tasks:
-            try:
-                measured = list(measures[task])
-            except InputError as error:
-                outcome.not_scored.append({"embedder": embedding.label, "task": task, "reason": reason_of(error)})
-                continue
+        try:
             outcome.scores.extend(
                 Score(
                     benchmark=BENCHMARK,
@@ -107,12 +108,31 @@ def run_benchmark(
                     primary=each.metric in TASKS[task],
                     **vars(each),
                 )
-                for each in measured
+                for task, each in _measure(cells, embedding, splits, settings, outcome)
             )
+        except InputError as error:
+            outcome.not_scored.append({"embedder": embedding.label, "task": ALL, "reason": reason_of(error)})
         seconds = time.perf_counter() - started
         tell(f"{embedding.label}: {embedding.values.shape[1]:,} dimensions, scored in {seconds:.1f} s")
         outcome.embedders.append(embedding.description(seconds))
     return outcome
+
+
+def _measure(
+    cells: LabelledCells, embedding: Embedding, splits: dict[int, Split], settings: Settings, outcome: Outcome
+) -> Iterator[tuple[str, Measurement]]:
+    """Yield task and measurement; InputError where the embedding itself cannot be used."""
+    values = embedding.of_rows(cells.rows)
+    measures: dict[str, Iterator[Measurement]] = {
+        "clusters": _clusters(cells, values, settings, embedding.label, outcome),
+        "silhouettes": _silhouettes(cells, values, settings, embedding.label, outcome),
+        **{head: _probes(cells, values, head, splits, settings, embedding.label, outcome) for head in HEADS},
+    }
+    for task in settings.tasks:
+        try:
+            yield from [(task, each) for each in measures[task]]
+        except InputError as error:
+            outcome.not_scored.append({"embedder": embedding.label, "task": task, "reason": reason_of(error)})
 
 
 def _splits(cells: LabelledCells, settings: Settings, outcome: Outcome) -> dict[int, Split]:
@@ -190,6 +210,7 @@ def _probes(
                 "head": head,
                 "seed": seed,
                 "learning_rate": probe.learning_rate,
+                "n_inputs": probe.n_inputs,
                 "n_train": len(split.train),
                 "n_validation": len(split.validation),
                 "n_test": len(split.test),
@@ -197,5 +218,10 @@ def _probes(
                 "by_batch": split.by_batch,
             }
         )
+        if probe.n_inputs < values.shape[1]:
+            outcome.warn(
+                f"The MLP of {embedder} saw principal components of its {values.shape[1]:,} dimensions, at most "
+                f"{settings.probe.mlp_components:,}"
+            )
         yield Measurement(metric="accuracy", value=probe.accuracy, seed=seed, hits=probe.n_hits, trials=probe.n_test)
         yield Measurement(metric="macro_f1", value=probe.macro_f1, seed=seed)

@@ -14,6 +14,7 @@ TASKS = {
 TITLES = {
     ("clusters", "nmi"): "NMI",
     ("clusters", "ari"): "ARI",
+    ("clusters", "n_clusters"): "clusters",
     ("silhouettes", "asw_label"): "ASW",
     ("silhouettes", "asw_batch"): "ASW batch",
     ("linear", "accuracy"): "linear accuracy",

@@ -7,6 +7,7 @@ from sklearn import config_context
 from sklearn.metrics import silhouette_samples
 
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels, refuse_constant
 
 BLOCK_MIB = 256  # of distances at a time
 
@@ -44,15 +45,19 @@ def silhouette_scores(embedding: np.ndarray, labels: np.ndarray, batch: np.ndarr
     Raises
     ------
     InputError
-        Fewer than two labels, or as many as samples.
+        Fewer than two labels, or as many as samples; all samples have the same vector; what is given does not
+        fit or is not finite.
     """
+    embedding = checked_embedding(embedding).astype(np.float64)
+    labels = checked_labels(labels, len(embedding), "labels")
+    batch = None if batch is None else checked_labels(batch, len(embedding), "batches")
     if not 1 < len(set(labels)) < len(labels):
         raise InputError(
             "There are no silhouettes of these labels",
             expected="from two labels to one less than samples",
             found=f"{len(set(labels)):,} labels of {len(labels):,} samples",
         )
-    embedding = np.asarray(embedding, dtype=np.float64)
+    refuse_constant(embedding)
     with config_context(working_memory=BLOCK_MIB):
         label = (float(silhouette_samples(embedding, labels).mean()) + 1) / 2
         widths = [] if batch is None else _mixing(embedding, labels, batch)

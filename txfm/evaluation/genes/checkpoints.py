@@ -30,7 +30,7 @@ class TrainingState:
 
 
 def read_states(folder: Path, finished: GeneEmbedder) -> Iterator[TrainingState]:
-    """The states of a training, by step; one at a time, as only the vectors of genes are read of each.
+    """The states of a training, by step, the finished model's last; one at a time, to hold the vectors of one alone.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ def read_states(folder: Path, finished: GeneEmbedder) -> Iterator[TrainingState]
         )
     if not folder.is_dir():
         raise InputError("There is no such folder of checkpoints", where=str(folder))
-    models = [path for path in sorted(folder.iterdir()) if path.is_dir() and is_finished(path)]
+    # A hidden folder is half of a model, which a kill prevented from being renamed
+    models = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and is_finished(path)]
     places = [(_of_checkpoint, path, _progress(path, finished)) for path in checkpoint_folders(folder)]
     places += [(_of_model, path, _card(path, finished)) for path in models]
     if not places:
@@ -63,6 +64,9 @@ def read_states(folder: Path, finished: GeneEmbedder) -> Iterator[TrainingState]
     for read, path, facts in sorted(places, key=lambda place: place[2]["step"]):
         embedder = replace(finished, tables=read(path, finished), source=str(path))
         yield TrainingState(name=path.name, step=facts["step"], samples_seen=facts["samples_seen"], embedder=embedder)
+    steps, samples_seen = finished.card["steps"], finished.card["samples_seen"]
+    if all(facts["step"] != steps for _, _, facts in places):
+        yield TrainingState(name=finished.label, step=steps, samples_seen=samples_seen, embedder=finished)
 
 
 def n_training_samples(finished: GeneEmbedder) -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
+from txfm.evaluation.arguments import add_outputs, add_relations
+from txfm.evaluation.destination import check_folder
 from txfm.evaluation.genes.settings import ModuleSettings, RecallSettings
 
 if TYPE_CHECKING:
@@ -22,13 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of trained models and baselines, hf:// addresses, or .parquet or .csv tables of gene vectors as "
         "`txfm genes` writes them",
     )
-    parser.add_argument(
-        "--relations",
-        type=Path,
-        metavar="FOLDER",
-        help="<database>.txt files with the columns entity1,entity2 (default: those of the installed package "
-        "efaar-benchmarking)",
-    )
+    add_relations(parser)
     parser.add_argument("--databases", nargs="+", metavar="NAME", help="of them (default: all)")
     parser.add_argument(
         "--gene-types",
@@ -36,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="HGNC's complete set, or genes.parquet of a corpus: only protein-coding genes count (default: all genes)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the results")
+    add_outputs(parser)
     parser.add_argument(
         "--null-pairs",
         type=int,
@@ -49,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sweep", action="store_true", help="also with 8 to 1,024 components")
     parser.add_argument(
-        "--checkpoints", type=Path, metavar="FOLDER", help="also along the training of the one model: its step-<n>/"
+        "--checkpoints",
+        type=Path,
+        metavar="FOLDER",
+        help="also along the training of the one model: MODEL.kept, where train --keep-every-steps wrote it",
     )
     modules = parser.add_argument_group("modules of genes (needs igraph, extra `evaluate`)")
     modules.add_argument("--modules", action="store_true", help="find modules of genes, and test them for enrichment")
@@ -64,17 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, write, and print the table."""
+    check_folder(args.out)
     _check(args)
     from threadpoolctl import threadpool_limits
 
-    from txfm.evaluation.genes.outputs import check_out, write_results
+    from txfm.evaluation.genes.outputs import write_reason, write_results
     from txfm.evaluation.genes.run import evaluate_genes
+    from txfm.evaluation.relation_files import lack_of_relations
 
-    check_out(args.out)
     benchmark = _benchmark(args)
-    with threadpool_limits(args.threads):
-        results = evaluate_genes(benchmark)
-    write_results(results, benchmark, args.out)
+    lack = lack_of_relations(benchmark.relations, benchmark.databases) if args.without_relations else None
+    if lack is None:
+        with threadpool_limits(args.threads):
+            results = evaluate_genes(benchmark)
+        write_results(results, benchmark, args.out)
+    else:
+        write_reason(lack, benchmark, args.out)
     print((args.out / "scores.md").read_text())
     print(f"wrote {args.out}")
 

@@ -1,49 +1,27 @@
 """The files of a gene benchmark: scores in the shape of every benchmark, and what only genes have beside them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from txfm.artifact.sums import sums_of
-from txfm.embedding.outputs.destination import atomic
 from txfm.errors import InputError
-from txfm.evaluation.genes.enrichment import joined
-from txfm.evaluation.genes.page import markdown
+from txfm.evaluation.genes.enrichment import SIGNIFICANT, joined
+from txfm.evaluation.genes.page import markdown, without_relations
 from txfm.evaluation.genes.projection import COMPONENTS, OTHER_COMPONENTS
 from txfm.evaluation.genes.recall import METRICS, SHUFFLE_SEED
 from txfm.evaluation.genes.run import GeneBenchmark, GeneResults
 from txfm.evaluation.genes.summary import compare, summarise
 from txfm.evaluation.relation_files import relation_paths
 from txfm.evaluation.relationships import UNION
-from txfm.evaluation.scores import DTYPES, software, write_scores
-
-# Files beside the scores; those that a run does not make are removed, so that none of an earlier run stays
-OTHER_FILES = (
-    "summary.tsv",
-    "comparisons.parquet",
-    "gene_misses.tsv",
-    "sweep.parquet",
-    "checkpoints.parquet",
-    "modules.parquet",
-    "module_enrichment.parquet",
-)
-
-
-def check_out(out: Path) -> None:
-    """Refuse an output that is no folder, before any work.
-
-    Raises
-    ------
-    InputError
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError("The output is not a folder", where=str(out), todo="choose another --out")
+from txfm.evaluation.scores import DTYPES, reason_of, score_frame, software, write_scores
 
 
 def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> None:
     """Write the folder; each file replaces an older one in one step, and scores.json comes last."""
-    summary, comparisons = summarise(results.recall), compare(results.recall)
+    summary, comparisons = summarise(results.recall), compare(results.pairs)
     frames = {
         "summary.tsv": summary,
         "comparisons.parquet": comparisons,
@@ -55,20 +33,23 @@ def write_results(results: GeneResults, benchmark: GeneBenchmark, out: Path) -> 
         if results.modules
         else None,
     }
-    assert set(frames) == set(OTHER_FILES)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, frame in frames.items():
-        if frame is None:
-            (out / name).unlink(missing_ok=True)
-            continue
-        with atomic(out / name) as temporary:
-            if name.endswith(".parquet"):
-                frame.to_parquet(temporary, index=False)
-            else:
-                frame.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     scores, not_scored = scores_of(results)
-    record = record_of(results, benchmark, not_scored)
-    write_scores(out, scores, record, markdown(results, summary, comparisons))
+    found = {
+        "embedders": list(results.embedders),
+        "dropped": results.dropped,
+        "small_gene_sets": {report.embedder: report.small_sets for report in results.modules},
+        "warnings": list(results.warnings),
+    }
+    record = record_of(benchmark, relation_paths(benchmark.relations, benchmark.databases).values(), not_scored)
+    made = {name: frame for name, frame in frames.items() if frame is not None}
+    write_scores(out, scores, record | found, markdown(results, summary, comparisons), made)
+
+
+def write_reason(lack: InputError, benchmark: GeneBenchmark, out: Path) -> None:
+    """Write scores without a number, and why there are no relations to measure by."""
+    not_scored = [{"embedder": "all", "dataset": "all", "task": "all", "metric": "recall", "reason": reason_of(lack)}]
+    record = record_of(benchmark, (), not_scored) | {"embedders": [], "dropped": {}, "warnings": []}
+    write_scores(out, score_frame([]), record, without_relations(reason_of(lack)))
 
 
 def scores_of(results: GeneResults) -> tuple[pd.DataFrame, list[dict[str, str]]]:
@@ -91,11 +72,10 @@ def scores_of(results: GeneResults) -> tuple[pd.DataFrame, list[dict[str, str]]]
     return frame[is_scored].reset_index(drop=True), reasons
 
 
-def record_of(results: GeneResults, benchmark: GeneBenchmark, not_scored: list[dict[str, str]]) -> dict[str, Any]:
-    """Settings, inputs and what was left out, ready for json."""
+def record_of(benchmark: GeneBenchmark, relations: Iterable[Path], not_scored: list[dict[str, str]]) -> dict[str, Any]:
+    """Settings, inputs and what has no score, ready for json; `relations` are the files of the databases."""
     modules = benchmark.modules
-    files = [*benchmark.gene_sets, *(path for path in (benchmark.gene_types, benchmark.truth) if path)]
-    files += relation_paths(benchmark.relations, benchmark.databases).values()
+    files = [*benchmark.gene_sets, *(path for path in (benchmark.gene_types, benchmark.truth) if path), *relations]
     return {
         "benchmark": "genes",
         "settings": {
@@ -105,14 +85,11 @@ def record_of(results: GeneResults, benchmark: GeneBenchmark, not_scored: list[d
             "components": {f"{kind} {table}": n for (kind, table), n in COMPONENTS.items()}
             | {"all others": OTHER_COMPONENTS},
             "shuffle_seed": SHUFFLE_SEED,
+            "enriched_p_adjusted_below": SIGNIFICANT,
             "metrics": dict(METRICS),
             "modules": None if modules is None else {**vars(modules), "seeds": list(modules.seeds)},
         },
         "inputs": {path.name: sums_of(path) for path in files},
-        "embedders": list(results.embedders),
-        "dropped": results.dropped,
         "not_scored": not_scored,
-        "small_gene_sets": {report.embedder: report.small_sets for report in results.modules},
-        "warnings": list(results.warnings),
-        "software": software(*(["igraph"] if modules else [])),
+        "software": software(),
     }

@@ -12,7 +12,7 @@ from txfm.evaluation.genes.gene_types import GeneTypes
 from txfm.evaluation.genes.gene_vectors import GeneEmbedder
 from txfm.evaluation.genes.projection import components_of, project
 from txfm.evaluation.genes.settings import SWEEP, RecallSettings
-from txfm.evaluation.relationships import UNION, relationship_recall
+from txfm.evaluation.relationships import UNION, recall_by_pair
 
 SHUFFLE_SEED = 0
 # metric -> what it differs in from the benchmark's number
@@ -81,7 +81,25 @@ class ComparedGenes:
         )
 
 
-def measure_recall(embedder: GeneEmbedder, genes: ComparedGenes, settings: RecallSettings) -> pd.DataFrame:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecalledPairs:
+    """What became of the pairs of the union, for the comparison of two embedders pair by pair.
+
+    Attributes
+    ----------
+    genes : numpy.ndarray (p, 2), object
+        Ensembl ids.
+    is_hit : numpy.ndarray (n_draws, p), bool
+        By draw of the null.
+    """
+
+    genes: np.ndarray
+    is_hit: np.ndarray
+
+
+def measure_recall(
+    embedder: GeneEmbedder, genes: ComparedGenes, settings: RecallSettings
+) -> tuple[pd.DataFrame, dict[str, RecalledPairs]]:
     """Recall of every table of an embedder, by each of `METRICS`; by fewer where all of its genes are compared.
 
     Returns
@@ -89,14 +107,18 @@ def measure_recall(embedder: GeneEmbedder, genes: ComparedGenes, settings: Recal
     pandas.DataFrame
         `COLUMNS`: task is the table, a row a database (with union and mean) and draw; value is NaN where a database has
         no pair among the genes; hits and trials, of the mean as well as seed of an exhaustive null, are missing.
+    dict of str to RecalledPairs
+        By task, of metric "recall".
     """
     shuffled = np.random.default_rng(SHUFFLE_SEED).permutation(len(genes.ensembl_ids))
     parts: list[pd.DataFrame] = []
+    pairs: dict[str, RecalledPairs] = {}
     for task, vectors, n_components in _tables(embedder):
         same = _same_table(embedder, task)
         if same is not None:  # the loadings of a PCA are both
             measured = pd.concat([part[part["task"] == same] for part in parts])
             parts.append(measured.assign(task=task))
+            pairs[task] = pairs[same]
             continue
         by_compared = project(vectors, genes.is_compared, n_components)[genes.is_compared]
         versions = {"recall": by_compared, "recall_shuffled_genes": by_compared[shuffled]}
@@ -106,8 +128,11 @@ def measure_recall(embedder: GeneEmbedder, genes: ComparedGenes, settings: Recal
         for metric, projected in versions.items():
             # One draw says what chance is
             few = replace(settings, seeds=settings.seeds[:1]) if metric == "recall_shuffled_genes" else settings
-            parts.append(_recall(task, metric, projected, genes, few))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+            measured, recalled = _recall(task, metric, projected, genes, few)
+            parts.append(measured)
+            if metric == "recall":
+                pairs[task] = recalled
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS), pairs
 
 
 def sweep_components(
@@ -118,20 +143,20 @@ def sweep_components(
     Returns
     -------
     pandas.DataFrame
-        As `measure_recall`, metric "recall".
+        As the frame of `measure_recall`, metric "recall".
     """
     parts = []
     for task, vectors, _ in _tables(embedder):
         projected = project(vectors, genes.is_compared, max(components))[genes.is_compared]
         for n_components in sorted({min(n, projected.shape[1]) for n in components}):
-            parts.append(_recall(task, "recall", projected[:, :n_components], genes, settings))
+            parts.append(_recall(task, "recall", projected[:, :n_components], genes, settings)[0])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
 def measure_one(embedder: GeneEmbedder, genes: ComparedGenes, settings: RecallSettings) -> pd.DataFrame:
-    """As `measure_recall`, of metric "recall" alone: for the many states of one training."""
+    """The frame of `measure_recall`, of metric "recall" alone: for the many states of one training."""
     parts = [
-        _recall(task, "recall", project(vectors, genes.is_compared, n)[genes.is_compared], genes, settings)
+        _recall(task, "recall", project(vectors, genes.is_compared, n)[genes.is_compared], genes, settings)[0]
         for task, vectors, n in _tables(embedder)
     ]
     return pd.concat(parts, ignore_index=True)
@@ -153,10 +178,10 @@ def _same_table(embedder: GeneEmbedder, task: str) -> str | None:
 
 def _recall(
     task: str, metric: str, projected: np.ndarray, genes: ComparedGenes, settings: RecallSettings
-) -> pd.DataFrame:
-    parts = []
+) -> tuple[pd.DataFrame, RecalledPairs]:
+    parts, of_draws = [], []
     for seed in settings.seeds_for(len(projected)):
-        recall = relationship_recall(
+        recall, pairs = recall_by_pair(
             projected,
             genes.ensembl_ids,
             genes.relations,
@@ -167,5 +192,7 @@ def _recall(
         if recall.set_index("database").loc[UNION, "pairs"] == 0:
             raise InputError("No pair of any database is among the genes that are compared")
         parts.append(recall.rename(columns={"recall": "value", "pairs": "trials"}).assign(seed=seed))
+        of_draws.append(pairs.is_hit)
     frame = pd.concat(parts).assign(task=task, metric=metric, n_components=projected.shape[1], n_genes=len(projected))
-    return frame[COLUMNS].astype({"seed": "Int64"})
+    recalled = RecalledPairs(genes=genes.ensembl_ids[pairs.rows], is_hit=np.array(of_draws))
+    return frame[COLUMNS].astype({"seed": "Int64"}), recalled

@@ -13,7 +13,13 @@ from txfm.evaluation.genes.gene_sets import read_gene_sets
 from txfm.evaluation.genes.gene_types import GeneTypes, read_gene_types
 from txfm.evaluation.genes.gene_vectors import GeneEmbedder, read_gene_embedder
 from txfm.evaluation.genes.module_report import ModuleReport, report_modules
-from txfm.evaluation.genes.recall import ComparedGenes, measure_one, measure_recall, sweep_components
+from txfm.evaluation.genes.recall import (
+    ComparedGenes,
+    RecalledPairs,
+    measure_one,
+    measure_recall,
+    sweep_components,
+)
 from txfm.evaluation.genes.settings import ModuleSettings, RecallSettings
 from txfm.evaluation.genes.true_modules import read_true_modules
 from txfm.evaluation.relation_files import read_relations
@@ -62,8 +68,10 @@ class GeneResults:
     ----------
     recall : pandas.DataFrame
         `measure_recall` of all embedders, with the columns of their label, kind, variant, model and seed.
+    pairs : dict of (str, str) to RecalledPairs
+        By the embedder's label and the task.
     sweep, checkpoints : pandas.DataFrame or None
-        The same columns; of checkpoints also state, step, samples_seen, epoch.
+        The columns of `recall`; of checkpoints also state, step, samples_seen, epoch.
     modules : tuple of ModuleReport
     misses : pandas.DataFrame
         Names of the relations that no gene of an embedder answers to: embedder, name, reason, databases.
@@ -75,6 +83,7 @@ class GeneResults:
     """
 
     recall: pd.DataFrame
+    pairs: dict[tuple[str, str], RecalledPairs]
     sweep: pd.DataFrame | None
     checkpoints: pd.DataFrame | None
     modules: tuple[ModuleReport, ...]
@@ -111,8 +120,11 @@ def evaluate_genes(benchmark: GeneBenchmark) -> GeneResults:
             states.append(_labelled(measured, embedders[0]))
 
     recalls, sweeps, reports, misses, described = [], [], [], [], []
+    pairs: dict[tuple[str, str], RecalledPairs] = {}
     for embedder, genes in zip(embedders, compared, strict=True):
-        recalls.append(_labelled(measure_recall(embedder, genes, benchmark.recall), embedder))
+        measured, recalled = measure_recall(embedder, genes, benchmark.recall)
+        recalls.append(_labelled(measured, embedder))
+        pairs |= {(embedder.label, task): of_task for task, of_task in recalled.items()}
         if benchmark.sweep:
             sweeps.append(_labelled(sweep_components(embedder, genes, benchmark.recall), embedder))
         if benchmark.modules is not None:
@@ -122,6 +134,7 @@ def evaluate_genes(benchmark: GeneBenchmark) -> GeneResults:
         described.append(embedder.identity | sizes | {"names_of_relations": genes.match.as_mapping()})
     return GeneResults(
         recall=pd.concat(recalls, ignore_index=True),
+        pairs=pairs,
         sweep=pd.concat(sweeps, ignore_index=True) if sweeps else None,
         checkpoints=pd.concat(states, ignore_index=True) if states else None,
         modules=tuple(reports),

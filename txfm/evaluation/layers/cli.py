@@ -2,11 +2,12 @@
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
-from txfm.evaluation.cells.cli import add_choices, settings_of, tell_not_scored
+from txfm.evaluation.arguments import add_computing, add_relations, add_samples, reading_of
+from txfm.evaluation.cells.cli import add_choices, settings_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.layers.run import Question
@@ -15,43 +16,49 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the benchmark."""
-    parser.add_argument("file", type=Path, help="samples: .h5ad, or .zarr of this project or of anndata")
+    add_samples(parser, "samples")
     parser.add_argument("models", nargs="+", help="folders of trained TxFM models")
     parser.add_argument("--layers", nargs="+", default=[], help="some of block1 ... cls decoder1 ... (default: all)")
     parser.add_argument("--batch", help="column of obs (default: no batches)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of scores.parquet, .json, .tsv and .md")
-    parser.add_argument("--name", help="how scores name the file (default: its name)")
-    parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
-    parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
     cells = parser.add_argument_group("scores of cell types (evaluate cells)")
     cells.add_argument("--label", help="column of obs")
     add_choices(cells)
     screen = parser.add_argument_group("scores of perturbations (evaluate perturbation)")
     screen.add_argument("--perturbation", help="column of obs; needs --batch")
     screen.add_argument("--control", nargs="+", default=[], metavar="LABEL", help="labels of controls")
-    screen.add_argument("--relations", type=Path, help="folder of databases of related genes")
+    add_relations(screen)
     screen.add_argument("--perturbation-tasks", nargs="+", default=["lin", "knn", "pcst"], help="default %(default)s")
     screen.add_argument("--postprocessing", default="centering", help="default %(default)s")
-    how = parser.add_argument_group("how it is computed")
-    how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    add_computing(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Score the layers of networks."""
+    from txfm.evaluation.cells.constants import constants as cells_constants
     from txfm.evaluation.embedders import unchecked
     from txfm.evaluation.layers.page import markdown
     from txfm.evaluation.layers.run import layer_embeddings, score_layers
+    from txfm.evaluation.perturbation.constants import constants as screen_constants
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
+    from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     device = str(hardware.device)
     samples = read_samples(args.file)
     question = _question(args, samples, device)
-    models = layer_embeddings(samples, args.models, args.layers, studies=args.study, device=device, counts=args.counts)
+    models = layer_embeddings(
+        samples,
+        args.models,
+        args.layers,
+        studies=args.study,
+        device=device,
+        counts=args.counts,
+        reading=reading_of(args),
+    )
     dataset = args.name or args.file.stem
     outcome = score_layers(question, models, dataset, lambda line: print(line, flush=True))
     frame = score_frame(outcome.scores)
@@ -63,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         "perturbation": args.perturbation,
         "control": args.control,
         "counts": args.counts,
+        **asdict(reading_of(args)),
         **({} if question.cells is None else {"cells": asdict(question.cell_settings)}),
         **({} if question.screen is None else {"screen": asdict(question.screen_settings)}),
     }
@@ -82,12 +90,16 @@ def run(args: argparse.Namespace) -> None:
         "dropped": dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
+        "constants": {
+            **({} if question.cells is None else {"cells": cells_constants()}),
+            **({} if question.screen is None else {"screen": screen_constants()}),
+        },
         "software": software(),
     }
     summary = outcome.summary(frame)
     is_primary = frame[frame["primary"]]
     page = markdown(summary, set(zip(is_primary["task"], is_primary["metric"], strict=True)), record)
-    write_scores(args.out, frame, record, page, {"layers": summary})
+    write_scores(args.out, frame, record, page, {"layers.parquet": summary})
     print(page.split("## How to read it")[0])
     tell_not_scored(outcome.not_scored, outcome.warnings)
     print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md and layers.parquet")
@@ -99,7 +111,7 @@ def _question(args: argparse.Namespace, samples: "LabelledSamples", device: str)
     from txfm.evaluation.perturbation.screen import read_screen
     from txfm.evaluation.perturbation.settings import TASKS
     from txfm.evaluation.perturbation.settings import Settings as ScreenSettings
-    from txfm.evaluation.relation_files import read_relations
+    from txfm.evaluation.relation_files import find_relations
     from txfm.evaluation.scores import POSTPROCESSINGS
 
     if args.label is None and args.perturbation is None:
@@ -118,7 +130,8 @@ def _question(args: argparse.Namespace, samples: "LabelledSamples", device: str)
         if strange := [each for each in given if each not in known]:
             raise InputError(f"{option} cannot be used", expected=", ".join(known), found=", ".join(strange))
     is_screen = args.perturbation is not None
-    relations = read_relations(args.relations) if is_screen and "bmdb" in args.perturbation_tasks else {}
+    needs_relations = is_screen and "bmdb" in args.perturbation_tasks
+    relations = find_relations(args.relations, may_lack=args.without_relations) if needs_relations else {}
     return Question(
         cells=None if args.label is None else read_cells(samples, args.label, args.batch),
         screen=read_screen(samples, args.perturbation, args.batch, args.control, counts=args.counts)

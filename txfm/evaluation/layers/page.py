@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from txfm.evaluation.cells.settings import TITLES
+from txfm.evaluation.telling import page_end
 
 METHOD = (
     "Mean ± sd over the seeds. block1 ...: the CLS token after each block of the encoder; cls: the embedding, which is "
@@ -23,13 +24,8 @@ def markdown(summary: pd.DataFrame, primary: set[tuple[str, str]], record: Mappi
     shown = summary[[key in primary for key in zip(summary["task"], summary["metric"], strict=True)]]
     for model, of_model in shown.groupby("model", sort=False):
         lines += [f"## {model}", "", *_table(of_model)]
-    if record["not_scored"]:
-        lines += ["## Not scored", "", "| layer | task | reason |", "|---|---|---|"]
-        lines += [f"| {row['embedder']} | {row['task']} | {row['reason']} |" for row in record["not_scored"]]
-        lines.append("")
-    if record["warnings"]:
-        lines += ["## Warnings", "", *(f"- {text}" for text in record["warnings"]), ""]
-    return "\n".join([*lines, "## How to read it", "", *(f"- {sentence}" for sentence in METHOD), ""])
+    not_scored = [(row["embedder"], row["task"], row["reason"]) for row in record["not_scored"]]
+    return "\n".join(lines + page_end(("layer", "task", "reason"), not_scored, record["warnings"], METHOD))
 
 
 def _table(of_model: pd.DataFrame) -> list[str]:

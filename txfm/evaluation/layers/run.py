@@ -1,17 +1,18 @@
 """Score the layers of networks by the benchmarks of cell types and of perturbations."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from txfm.embedding.run import ReadingOptions
 from txfm.errors import InputError
 from txfm.evaluation.cells import run as cell_types
 from txfm.evaluation.cells.cells import LabelledCells
 from txfm.evaluation.cells.settings import Settings as CellSettings
-from txfm.evaluation.embedders import Embedding, embedding_of, refuse_seen
+from txfm.evaluation.embedders import AS_FOUND, Embedding, Refused, embedding_of, refuse_seen
 from txfm.evaluation.layers.vectors import AllLayers, by_layer
 from txfm.evaluation.perturbation import run as perturbation
 from txfm.evaluation.perturbation.screen import Screen
@@ -80,7 +81,8 @@ def layer_embeddings(
     studies: Sequence[str] = (),
     device: str = "cpu",
     counts: str = "X",
-) -> Iterator[list[Embedding]]:
+    reading: ReadingOptions = AS_FOUND,
+) -> Iterator[list[Embedding] | Refused]:
     """Embeddings of the layers of one model after the other, from the first layer to the last.
 
     All vectors of a model are in memory: samples x layers x width x 4 bytes.
@@ -94,7 +96,7 @@ def layer_embeddings(
         Of `ModelConfig.layer_names`; none = all.
     studies : sequence of str
         Further names of the study that is scored on.
-    device, counts : str
+    device, counts, reading
         As for `embeddings_of`.
 
     Raises
@@ -115,12 +117,13 @@ def layer_embeddings(
         refuse_seen([*samples.studies, *studies], source, model.card)
         opened.append(AllLayers(model, layers))
     for source, model in zip(models, opened, strict=True):
-        yield list(by_layer(embedding_of(samples, source, model, counts), model.layers))
+        embedding = embedding_of(samples, source, model, counts, reading)
+        yield embedding if isinstance(embedding, Refused) else list(by_layer(embedding, model.layers))
 
 
 def score_layers(
     question: Question,
-    models: Iterator[list[Embedding]],
+    models: Iterable[list[Embedding] | Refused],
     dataset: str,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
@@ -129,7 +132,7 @@ def score_layers(
     Parameters
     ----------
     question : Question
-    models : iterator of list of Embedding
+    models : iterable of list of Embedding, or of Refused
         Of `layer_embeddings`.
     dataset : str
         How scores name the file.
@@ -148,6 +151,9 @@ def score_layers(
         )
     outcome = Outcome()
     for embeddings in models:
+        if isinstance(embeddings, Refused):
+            outcome.not_scored.append(embeddings.row("task"))
+            continue
         outcome.layers.extend(
             {"embedder": each.label, "model": each.model, "layer": each.identity["layer"], "depth": depth}
             for depth, each in enumerate(embeddings)

@@ -2,12 +2,13 @@
 
 import argparse
 import hashlib
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from txfm.errors import InputError
+from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, check_choice, reading_of
+from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the benchmark."""
-    parser.add_argument("file", type=Path, help="screen: .h5ad, or .zarr of this project or of anndata")
+    add_samples(parser, "screen")
     parser.add_argument("--perturbation", default="perturbation", help="column of obs (default %(default)s)")
     parser.add_argument("--batch", default="batch", help="column of obs (default %(default)s)")
     parser.add_argument(
@@ -27,15 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL",
         help="labels of controls (default: column is_control of obs)",
     )
-    parser.add_argument("--models", nargs="+", default=[], help="folders of trained models and fitted baselines")
-    parser.add_argument("--obsm", nargs="+", default=[], metavar="KEY", help="embeddings that the file has in obsm")
-    parser.add_argument(
-        "--relations", type=Path, help="folder of databases of related genes (default: package efaar-benchmarking)"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of scores.parquet, .json, .tsv and .md")
-    parser.add_argument("--name", help="how scores name the screen (default: the file's name)")
-    parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
-    parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
+    add_embedders(parser)
+    add_relations(parser)
     what = parser.add_argument_group("what is measured")
     what.add_argument("--tasks", nargs="+", help="some of ilisi lin knn pcst bmdb inv (default: all)")
     what.add_argument("--postprocessings", nargs="+", help="some of none centering standardising tvn (default: all)")
@@ -48,27 +42,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--max-cells", type=int, help="score this many random cells (default: all)")
     what.add_argument("--network", action="store_true", help="also the decoder network of Tx-Evaluation's code (slow)")
-    what.add_argument("--no-random", action="store_true", help="leave out the floor, an embedding of random numbers")
-    how = parser.add_argument_group("how it is computed")
-    how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    add_computing(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Score embedders on a screen."""
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
+    from txfm.evaluation.perturbation.constants import constants
     from txfm.evaluation.perturbation.page import markdown
     from txfm.evaluation.perturbation.run import run_benchmark
     from txfm.evaluation.perturbation.screen import read_screen
     from txfm.evaluation.perturbation.summary import summarise
+    from txfm.evaluation.relation_files import find_relations
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
+    from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
+    check_folder(args.out)
     hardware = choose_hardware(args.device, "float32", args.threads)
     print(hardware, flush=True)
     settings = _settings(args, str(hardware.device))
-    relations = _relations(args.relations)
+    relations = find_relations(args.relations, may_lack=args.without_relations)
     samples = read_samples(args.file)
     screen = read_screen(
         samples, args.perturbation, args.batch, args.control, counts=args.counts, max_cells=args.max_cells
@@ -81,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
         studies=args.study,
         device=settings.device,
         counts=args.counts,
+        reading=reading_of(args),
         random=not args.no_random,
     )
     dataset = args.name or args.file.stem
@@ -92,8 +88,14 @@ def run(args: argparse.Namespace) -> None:
     record = {
         "benchmark": "perturbation",
         "dataset": dataset,
-        "settings": asdict(settings)
-        | {"perturbation": args.perturbation, "batch": args.batch, "control": args.control, "counts": args.counts},
+        "settings": {
+            **asdict(settings),
+            "perturbation": args.perturbation,
+            "batch": args.batch,
+            "control": args.control,
+            "counts": args.counts,
+            **asdict(reading_of(args)),
+        },
         "inputs": {"screen": samples.identity, "relations": _identity_of(args.relations, relations)},
         "screen": {
             "n_cells": len(screen),
@@ -106,17 +108,14 @@ def run(args: argparse.Namespace) -> None:
         "dropped": screen.dropped,
         "not_scored": outcome.not_scored,
         "warnings": outcome.warnings,
+        "constants": constants(),
         "software": software(),
     }
     page = markdown(frame, summary, record, settings)
-    write_scores(args.out, frame, record, page, {"summary": summary, "consistency": outcome.consistency_frame})
+    frames = {"summary.parquet": summary, "consistency.parquet": outcome.consistency_frame}
+    write_scores(args.out, frame, record, page, frames)
     print(page.split("## All candidates")[0])
-    for row in outcome.not_scored:
-        print(
-            f"not scored: {row['embedder']}, {row['task']}, {row['postprocessing']}: {row['reason']}", file=sys.stderr
-        )
-    for text in outcome.warnings:
-        print(f"warning: {text}", file=sys.stderr)
+    tell_not_scored(outcome.not_scored, outcome.warnings)
     print(f"wrote {args.out}/scores.parquet, .json, .tsv, .md, summary.parquet and consistency.parquet")
 
 
@@ -131,13 +130,7 @@ def _settings(args: argparse.Namespace, device: str) -> "Settings":
         ("--fixed", (args.fixed,), postprocessings),
         ("--seeds", tuple(args.seeds), None),
     ):
-        strange = [each for each in given if known is not None and each not in known]
-        if strange or len(set(given)) < len(given):
-            raise InputError(
-                f"{option} cannot be used",
-                expected="each once, of " + ", ".join(known) if known else "each once",
-                found=", ".join(map(str, given)),
-            )
+        check_choice(option, given, known)
     if args.max_cells is not None and args.max_cells < 3:
         raise InputError("--max-cells cannot be used", expected="3 or more", found=str(args.max_cells))
     return Settings(
@@ -149,18 +142,6 @@ def _settings(args: argparse.Namespace, device: str) -> "Settings":
         network=args.network,
         device=device,
     )
-
-
-def _relations(folder: Path | None) -> "dict[str, pd.DataFrame] | InputError":
-    """Databases, or why there are none; a folder that was named has to be right."""
-    from txfm.evaluation.relation_files import read_relations
-
-    try:
-        return read_relations(folder)
-    except InputError as error:
-        if folder is not None:
-            raise
-        return error
 
 
 def _identity_of(

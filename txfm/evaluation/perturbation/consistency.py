@@ -10,9 +10,11 @@ from txfm.consistency.align import align, sums_by_group
 from txfm.consistency.cells import ArrayEmbeddings, Cells, Embeddings
 from txfm.consistency.statistic import N_NULL_CELLS, NULL_READINGS, measure_consistency
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels
 
 SIGNIFICANT = 0.01  # paper, sec. C.2
 EFAAR_SIGNIFICANT = 0.05  # Tx-Evaluation
+LEAST_NULL = 20  # perturbations of EFAAR's null: with fewer, p <= 0.05 is above all of it or nothing
 COLUMNS = ("perturbation", "n_cells", "statistic", "p_value", "p_pooled", "p_per_perturbation")
 
 
@@ -62,13 +64,17 @@ def perturbation_consistency(
     Raises
     ------
     InputError
-        Fewer than two controls, no perturbation with two cells, values that are not finite, or an unknown reading.
+        Fewer than two controls, no perturbation with two cells, what is given does not fit or is not finite, or an
+        unknown reading.
     """
     if null not in NULL_READINGS:
         raise InputError("There is no such null distribution", expected=" or ".join(NULL_READINGS), found=str(null))
+    embedding = checked_embedding(embedding)
+    perturbation = checked_labels(perturbation, len(embedding), "perturbations")
+    batch = checked_labels(batch, len(embedding), "batches")
     labels = [control] if isinstance(control, str) else list(control)
     cells = Cells.from_labels(perturbation, np.isin(perturbation, labels), batch)
-    embeddings: Embeddings = ArrayEmbeddings(np.asarray(embedding))
+    embeddings: Embeddings = ArrayEmbeddings(embedding)
     measured = measure_consistency(
         embeddings if aligned else align(embeddings, cells), cells, n_null_cells=n_null_cells, seed=seed
     )
@@ -100,7 +106,8 @@ def efaar_consistency(
     perturbation : numpy.ndarray (n,), str
         Leave out controls, or cells with any other label that is not to be scored, by "".
     null_perturbations : collection of str
-        At least one of them with two cells.
+        At least one of them with two cells; with fewer than `LEAST_NULL`, 0.05 is no step of p and a benchmark has no
+        score.
 
     Returns
     -------
@@ -111,13 +118,15 @@ def efaar_consistency(
     Raises
     ------
     InputError
-        No perturbation of the null has two cells.
+        No perturbation of the null has two cells, or what is given does not fit or is not finite.
     """
+    embedding = checked_embedding(embedding)
+    perturbation = checked_labels(perturbation, len(embedding), "perturbations")
     cells = Cells.from_labels(perturbation, np.zeros(len(perturbation), dtype=bool), np.zeros(len(perturbation)))
     n = len(cells.perturbations)
     sizes = np.bincount(cells.perturbation[cells.perturbation >= 0], minlength=n)
     sums, n_directed = np.zeros((n, embedding.shape[1])), np.zeros(n)
-    for start, block in ArrayEmbeddings(np.asarray(embedding)).blocks():
+    for start, block in ArrayEmbeddings(embedding).blocks():
         codes = cells.perturbation[start : start + len(block)]
         norms = np.linalg.norm(block, axis=1, keepdims=True)
         block /= np.where(norms == 0, 1, norms)

@@ -4,18 +4,17 @@ from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
+from txfm.evaluation.components import WIDEST_COVARIANCE, leading_components
 from txfm.evaluation.perturbation.accuracy import Accuracy, count_hits
-from txfm.evaluation.perturbation.linear_probe import rows_of_known
+from txfm.evaluation.perturbation.linear_probe import checked_probe, rows_of_known
 
 # Tx-Evaluation's configuration; distances and similarities become weights as in its code
 N_NEIGHBOURS, N_COMPONENTS = 251, 32
 NEAREST, TEMPERATURE = 1e-5, 0.07
 ROWS_AT_A_TIME = 1024
-WIDEST_COVARIANCE = 2048  # dimensions; wider embeddings keep their precision and get a randomised PCA
 
 
 def knn_probe(
@@ -35,7 +34,7 @@ def knn_probe(
     embedding : numpy.ndarray (n, d)
     labels : numpy.ndarray (n,)
     train, test : numpy.ndarray
-        Rows. Test cells whose class no training cell has are left out.
+        Positions of rows, or masks (n,). Test cells whose class no training cell has are left out.
     n_neighbours : int
         At most half of the training cells, made odd.
     metric : {"euclidean", "cosine"}
@@ -52,10 +51,12 @@ def knn_probe(
     Raises
     ------
     InputError
-        Fewer than two classes, no test cell of a known class, or an unknown metric.
+        Fewer than two classes, no test cell of a known class, an unknown metric, or what is given does not fit or is
+        not finite.
     """
     if metric not in ("euclidean", "cosine"):
         raise InputError("There is no such metric", expected="euclidean or cosine", found=metric)
+    embedding, labels, train, test = checked_probe(embedding, labels, train, test)
     classes, targets = np.unique(labels[train], return_inverse=True)
     test, test_targets = rows_of_known(labels, test, classes)
     exact = np.float64 if embedding.shape[1] <= WIDEST_COVARIANCE else embedding.dtype
@@ -63,7 +64,7 @@ def knn_probe(
     if metric == "cosine":
         around, among = _unit(around), _unit(among)
     if n_components is not None:
-        pca = _pca(among, n_components)
+        pca = leading_components(among, n_components)
         around, among = pca.transform(around), pca.transform(among)
     k = odd_neighbours(n_neighbours, len(train))
     search = None if metric == "cosine" else NearestNeighbors(n_neighbors=k).fit(among)
@@ -97,9 +98,3 @@ def odd_neighbours(wanted: int, n_cells: int) -> int:
 def _unit(rows: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms == 0, 1, norms)
-
-
-def _pca(rows: np.ndarray, n_components: int) -> PCA:
-    wide = rows.shape[1] > WIDEST_COVARIANCE
-    n_components = min(n_components, *rows.shape)
-    return PCA(n_components, svd_solver="randomized" if wide else "covariance_eigh", random_state=0).fit(rows)

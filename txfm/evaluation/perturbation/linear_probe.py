@@ -9,7 +9,9 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cross_entropy
 
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels, checked_rows
 from txfm.evaluation.perturbation.accuracy import Accuracy, count_hits
+from txfm.evaluation.seeded_layers import linear_layer, shuffled_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def linear_probe(
     embedding : numpy.ndarray (n, d)
     labels : numpy.ndarray (n,)
     train, test : numpy.ndarray
-        Rows. Test cells whose class no training cell has are left out.
+        Positions of rows, or masks (n,). Test cells whose class no training cell has are left out.
     seed : int
         Of the first weights and of the order of the training cells, where they are more than a batch.
     settings : ProbeSettings
@@ -70,8 +72,9 @@ def linear_probe(
     Raises
     ------
     InputError
-        Fewer than two classes, or no test cell of a known class.
+        Fewer than two classes, no test cell of a known class, or what is given does not fit or is not finite.
     """
+    embedding, labels, train, test = checked_probe(embedding, labels, train, test)
     classes, targets = np.unique(labels[train], return_inverse=True)
     test, test_targets = rows_of_known(labels, test, classes)
     rows = embedding[train], embedding[test]
@@ -80,13 +83,24 @@ def linear_probe(
         rows = scaler.transform(rows[0]), scaler.transform(rows[1])
     x_train, x_test = (torch.as_tensor(np.asarray(each, dtype=np.float32), device=device) for each in rows)
     y_train = torch.as_tensor(targets, device=device)
-    weights = _train(x_train, y_train, len(classes), seed, settings)
+    layer = _train(x_train, y_train, len(classes), seed, settings)
     top1 = top5 = 0
     for start in range(0, len(test), 4096):
-        scores = (x_test[start : start + 4096] @ weights[0].T + weights[1]).cpu().numpy()
+        with torch.no_grad():
+            scores = layer(x_test[start : start + 4096]).cpu().numpy()
         hits = count_hits(scores, test_targets[start : start + 4096])
         top1, top5 = top1 + hits[0], top5 + hits[1]
     return Accuracy(top1_hits=top1, top5_hits=top5, n_cells=len(test), n_classes=len(classes))
+
+
+def checked_probe(
+    embedding: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a probe is given, as arrays; InputError where it does not fit."""
+    embedding = checked_embedding(embedding)
+    labels = checked_labels(labels, len(embedding), "labels")
+    train, test = (checked_rows(rows, len(embedding), what) for rows, what in ((train, "training"), (test, "test")))
+    return embedding, labels, train, test
 
 
 def rows_of_known(labels: np.ndarray, test: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,30 +132,21 @@ def learning_rate_at(step: int, n_warmup: float, n_steps: int, settings: ProbeSe
     return settings.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
 
-def _train(
-    x: torch.Tensor, y: torch.Tensor, n_classes: int, seed: int, settings: ProbeSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (classes, d) and biases (classes,)."""
+def _train(x: torch.Tensor, y: torch.Tensor, n_classes: int, seed: int, settings: ProbeSettings) -> torch.nn.Linear:
+    """A layer from d to the classes."""
     random = torch.Generator().manual_seed(seed)
-    bound = 1 / math.sqrt(x.shape[1])  # what torch.nn.Linear starts from
-    weights = [
-        torch.empty(shape).uniform_(-bound, bound, generator=random).to(x.device).requires_grad_()
-        for shape in ((n_classes, x.shape[1]), (n_classes,))
-    ]
-    optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    layer = linear_layer(x.shape[1], n_classes, random).to(x.device)
+    optimiser = torch.optim.AdamW(layer.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps_per_epoch = math.ceil(len(x) / settings.batch_size_cells)
     n_steps, n_warmup = settings.epochs * steps_per_epoch, settings.warmup_epochs * steps_per_epoch
-    for step in range(n_steps):
-        position = step % steps_per_epoch
-        if steps_per_epoch == 1:
-            batch_x, batch_y = x, y
-        else:
-            if position == 0:
-                order = torch.randperm(len(x), generator=random).to(x.device)
-            rows = order[position * settings.batch_size_cells : (position + 1) * settings.batch_size_cells]
-            batch_x, batch_y = x[rows], y[rows]
-        optimiser.param_groups[0]["lr"] = learning_rate_at(step, n_warmup, n_steps, settings)
-        optimiser.zero_grad()
-        cross_entropy(batch_x @ weights[0].T + weights[1], batch_y).backward()
-        optimiser.step()
-    return weights[0].detach(), weights[1].detach()
+    step = 0
+    for _ in range(settings.epochs):
+        # The order of one batch says nothing
+        several = steps_per_epoch > 1
+        for rows in shuffled_batches(len(x), settings.batch_size_cells, random) if several else (slice(None),):
+            optimiser.param_groups[0]["lr"] = learning_rate_at(step, n_warmup, n_steps, settings)
+            optimiser.zero_grad()
+            cross_entropy(layer(x[rows]), y[rows]).backward()
+            optimiser.step()
+            step += 1
+    return layer

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels, refuse_constant
 
 N_NEIGHBOURS, PERPLEXITY = 90, 30  # scib's; the cell itself is among the 90
 TXEVAL_PERPLEXITY = 83  # Tx-Evaluation: a third of k = 251, rounded down
@@ -90,18 +91,22 @@ def ilisi(
     Raises
     ------
     InputError
-        There are fewer than two batches, or three cells.
+        There are fewer than two batches, or three cells, all cells have the same vector, or what is given does not
+        fit or is not finite.
 
     Notes
     -----
     Batches of unequal size cannot reach 1: `ilisi_of` on permuted labels is the most that can be expected.
     """
+    embedding = checked_embedding(embedding)
+    batch = checked_labels(batch, len(embedding), "batches")
     if len(embedding) < 3 or len(np.unique(batch)) < 2:
         raise InputError(
             "Mixing of batches cannot be measured",
             expected="three cells in two batches, or more",
             found=f"{len(embedding):,} cells, {len(np.unique(batch)):,} batches",
         )
+    refuse_constant(embedding)
     return ilisi_of(neighbourhoods(embedding, n_neighbours, perplexity).lisi(batch), batch)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import pandas as pd
 
 from txfm.evaluation.perturbation.settings import TASKS, Settings
-from txfm.evaluation.perturbation.summary import AVERAGE, COMMON, task_scores
+from txfm.evaluation.perturbation.summary import AVERAGE, SCORED, task_scores
+from txfm.evaluation.telling import page_end
 
 TITLES = {**TASKS, "efaar": "consistency (EFAAR)"}
 METHOD = (
-    "All scores x 100; mean over seeds, then over the metrics of a task; ± sd over seeds where something is drawn.",
+    "All scores x 100; mean over seeds, then over the metrics of a task.",
+    "Average: of all tasks; of scored tasks: of those that some embedder has, for embedders that have them all.",
     "Best: the post-processing with the highest score of that embedder and task, as in the paper. It is chosen on the "
     "cells that it is reported on, and so is optimistic; the fixed one is not.",
     "iLISI: mixing of batches among 90 neighbours (perplexity 30), scaled to 0-1; mean of a batch, then over batches.",
@@ -22,6 +24,15 @@ METHOD = (
     "other batches; a prediction of 0 everywhere has an integrity of 50.",
     "random: independent normal numbers in place of an embedding: the floor of every task but iLISI, whose top it is.",
 )
+
+# By `vary_splits`: what an sd over seeds holds
+SPREAD = {
+    False: "±: sd over seeds. All of them split the cells alike (seed 42, as in Tx-Evaluation): it holds first weights "
+    "and drawn cells alone, and is no error of a score. How much other batches and perturbations change it: "
+    "--vary-splits.",
+    True: "±: sd over seeds. Each has a split of its own (42 + seed): it holds other batches and "
+    "perturbations as well.",
+}
 
 
 def markdown(frame: pd.DataFrame, summary: pd.DataFrame, record: Mapping[str, Any], settings: Settings) -> str:
@@ -39,20 +50,16 @@ def markdown(frame: pd.DataFrame, summary: pd.DataFrame, record: Mapping[str, An
         *_table(f"Fixed post-processing: {settings.fixed}", summary, "fixed", settings),
         *_candidates(frame, settings),
     ]
-    if record["not_scored"]:
-        lines += ["## Not scored", "", "| embedder | task | post-processing | reason |", "|---|---|---|---|"]
-        for row in record["not_scored"]:
-            task = TITLES.get(row["task"], row["task"])
-            lines.append(f"| {row['embedder']} | {task} | {row['postprocessing'] or '-'} | {row['reason']} |")
-        lines.append("")
-    if record["warnings"]:
-        lines += ["## Warnings", "", *(f"- {text}" for text in record["warnings"]), ""]
-    lines += ["## How to read it", "", *(f"- {sentence}" for sentence in METHOD), ""]
-    return "\n".join(lines)
+    not_scored = [
+        (row["embedder"], TITLES.get(row["task"], row["task"]), row["postprocessing"] or "-", row["reason"])
+        for row in record["not_scored"]
+    ]
+    columns = ("embedder", "task", "post-processing", "reason")
+    return "\n".join(lines + page_end(columns, not_scored, record["warnings"], (SPREAD[settings.vary_splits], *METHOD)))
 
 
 def _table(title: str, summary: pd.DataFrame, side: str, settings: Settings) -> list[str]:
-    names = {**{task: TASKS[task] for task in settings.tasks}, AVERAGE: "average", COMMON: "average (common tasks)"}
+    names = {**{task: TASKS[task] for task in settings.tasks}, AVERAGE: "average", SCORED: "average (scored tasks)"}
     lines = [f"## {title}", "", "| embedder | " + " | ".join(names.values()) + " |", "|---|" + "---:|" * len(names)]
     for embedder in dict.fromkeys(summary["embedder"]):
         of_embedder = summary[summary["embedder"] == embedder].set_index("task")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import rankdata
 
+from txfm.booleans import strict_booleans
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_embedding, checked_labels
 from txfm.evaluation.postprocessing import FewControlsWarning, rows_by_group
 
 
@@ -24,7 +26,15 @@ def spearman_by_gene(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     -------
     numpy.ndarray (g,)
         NaN where the target is the same in all cells; 0 where the prediction is and the target is not.
+
+    Raises
+    ------
+    InputError
+        Shapes do not fit, or a value is not finite.
     """
+    prediction, target = checked_embedding(prediction, "prediction"), checked_embedding(target, "target")
+    if prediction.shape != target.shape:
+        raise InputError("Prediction and target do not fit", found=f"{prediction.shape}, {target.shape}")
     centred = []
     for values in (prediction, target):
         ranks = rankdata(values, axis=0)
@@ -59,15 +69,17 @@ def structural_integrity(
     Raises
     ------
     InputError
-        Shapes do not fit.
+        Shapes do not fit, a value is not finite, or a batch is missing.
 
     Warns
     -----
     FewControlsWarning
         A batch has no control: its cells are not centred, as in the original.
     """
-    sums = StructureSums.of(batch, is_control)
-    sums.add(np.asarray(prediction), np.asarray(target))
+    target = checked_embedding(target, "target")
+    batch = checked_labels(batch, len(target), "batches")
+    sums = StructureSums.of(batch, checked_labels(is_control, len(target), "marks of controls"))
+    sums.add(checked_embedding(prediction, "prediction"), target)
     return sums.integrity
 
 
@@ -96,7 +108,7 @@ class StructureSums:
     @classmethod
     def of(cls, batch: np.ndarray, is_control: np.ndarray) -> "StructureSums":
         """Nothing added yet."""
-        is_control = np.asarray(is_control, dtype=bool)
+        is_control = strict_booleans(is_control, "is_control")
         batches = [rows for _, rows in rows_by_group(np.asarray(batch))]
         controls = [rows[is_control[rows]] for rows in batches]
         if without := sum(len(rows) == 0 for rows in controls):

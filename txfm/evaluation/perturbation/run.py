@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from txfm.errors import InputError
-from txfm.evaluation.embedders import Embedding
+from txfm.evaluation.embedders import ALL, Embedding, Refused
 from txfm.evaluation.perturbation.screen import Screen
 from txfm.evaluation.perturbation.settings import Settings
 from txfm.evaluation.perturbation.tasks import (
@@ -25,7 +25,6 @@ from txfm.evaluation.scores import Score, reason_of
 
 # TVN decomposes a matrix of this size for each batch: 9 to 15 s each for 4,096, on two cores that others used as well
 WIDEST_TVN = 4096
-ALL = "all"
 EFAAR = "efaar"  # its consistency, a secondary metric of the task pcst
 T = TypeVar("T")
 
@@ -62,7 +61,7 @@ class Outcome:
 
 def run_benchmark(
     screen: Screen,
-    embeddings: Iterable[Embedding],
+    embeddings: Iterable[Embedding | Refused],
     relations: Mapping[str, pd.DataFrame] | InputError,
     settings: Settings,
     dataset: str,
@@ -73,7 +72,7 @@ def run_benchmark(
     Parameters
     ----------
     screen : Screen
-    embeddings : iterable of Embedding
+    embeddings : iterable of Embedding or Refused
         Of all samples of the screen's file; taken one at a time.
     relations : mapping of str to pandas.DataFrame, or InputError
         Databases of related genes, or why there are none.
@@ -88,6 +87,9 @@ def run_benchmark(
     for task, reason in obstacles.items():
         outcome.not_scored.append({"embedder": ALL, "task": task, "postprocessing": ALL, "reason": reason})
     for embedding in embeddings:
+        if isinstance(embedding, Refused):
+            outcome.not_scored.append(embedding.row("task", "postprocessing"))
+            continue
         started = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", FewControlsWarning)
@@ -116,7 +118,6 @@ def _score(
 ) -> Iterator[tuple[str, str, Measurement]]:
     """Yield task, post-processing and measurement."""
     settings, screen = benchmark.settings, benchmark.screen
-    values = embedding.values[screen.rows]
 
     def attempt(task: str, postprocessing: str, measure: Callable[..., T], *arguments: object) -> T | None:
         """What was measured; None, and a reason, where it cannot be."""
@@ -127,6 +128,9 @@ def _score(
             outcome.not_scored.append(place | {"reason": reason_of(error)})
             return None
 
+    values = attempt(ALL, ALL, embedding.of_rows, screen.rows)
+    if values is None:
+        return
     if "pcst" in settings.tasks:
         consistency = attempt("pcst", "", measure_consistency, benchmark, values)
         if consistency is not None:

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from txfm.booleans import strict_booleans
 from txfm.errors import InputError
 from txfm.evaluation.perturbation.splits import SPLIT_SEED, Split, split_screen
 from txfm.evaluation.samples import LabelledSamples
 
+SAMPLE_SEED = 0  # of the cells of a screen that is scored in part
 TARGET_SUM = 1e4  # Tx-Evaluation: counts per 10,000, log1p
 NAMED_LABELS = 8
 
@@ -51,7 +53,7 @@ class Screen:
     samples : LabelledSamples
         The file.
     rows : numpy.ndarray (n,), int64
-        Its rows that are scored, ascending.
+        Its rows that are scored, by the names of the cells: permuting the file changes no draw.
     perturbation, batch : numpy.ndarray (n,), str
     is_control : numpy.ndarray (n,), bool
     dropped : dict
@@ -78,7 +80,9 @@ class Screen:
     @cached_property
     def expression(self) -> Expression:
         """Read once; InputError where the file has no raw counts."""
-        counts, var = self.samples.counts(self.rows, self.counts)
+        ascending = np.argsort(self.rows)
+        counts, var = self.samples.counts(self.rows[ascending], self.counts)
+        counts = counts[np.argsort(ascending)]
         totals = np.asarray(counts.sum(axis=1)).ravel()
         factors = np.divide(TARGET_SUM, totals, out=np.zeros_like(totals), where=totals > 0)
         mean_counts = np.asarray(counts.mean(axis=0), dtype=np.float64).ravel()
@@ -113,12 +117,13 @@ def read_screen(
     counts : str
         Where the raw counts are.
     max_cells : int, optional
-        Score this many random cells (seed 0) of a larger screen.
+        Score this many random cells (`SAMPLE_SEED`) of a larger screen.
 
     Raises
     ------
     InputError
-        There is no such column or label, no control, or nothing but controls.
+        There is no such column or label, is_control is not true or false in every row, there is no control, or nothing
+        but controls.
     """
     labels, batches = samples.labels(perturbation), samples.labels(batch)
     is_control = _controls(samples, labels, perturbation, controls)
@@ -127,10 +132,10 @@ def read_screen(
         f"no {perturbation}": int((~labelled).sum()),
         f"no {batch}": int((labelled & (batches == "")).sum()),
     }
-    rows = np.flatnonzero(labelled & (batches != ""))
+    rows, _ = samples.in_order(np.flatnonzero(labelled & (batches != "")), labels, batches)
     if max_cells is not None and len(rows) > max_cells:
         dropped[f"beyond a random {max_cells:,}"] = len(rows) - max_cells
-        rows = np.sort(np.random.default_rng(0).choice(rows, max_cells, replace=False))
+        rows = rows[np.sort(np.random.default_rng(SAMPLE_SEED).choice(len(rows), max_cells, replace=False))]
     if not is_control[rows].any() or is_control[rows].all():
         raise InputError(
             "The screen has no controls to compare with" if len(rows) else "The screen has no labelled cell",
@@ -168,4 +173,4 @@ def _controls(samples: LabelledSamples, labels: np.ndarray, column: str, control
             expected="the label of controls (--control), or a column is_control in obs",
             found="neither",
         )
-    return samples.obs["is_control"].astype(bool).to_numpy()
+    return strict_booleans(samples.obs["is_control"], f"{samples.path}, obs['is_control']")

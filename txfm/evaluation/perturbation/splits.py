@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from txfm.booleans import strict_booleans
 from txfm.errors import InputError
+from txfm.evaluation.checked_arrays import checked_labels
 
 SPLIT_SEED, TRAIN_SHARE = 42, 0.7  # Tx-Evaluation, data_split.py
 
@@ -58,10 +60,11 @@ def split_screen(
     Raises
     ------
     InputError
-        Too few batches or perturbations: a part would be empty.
+        Too few batches or perturbations: a part would be empty; or arrays do not fit, or have missing values.
     """
-    perturbation, batch = np.asarray(perturbation), np.asarray(batch)
-    is_treated = ~np.asarray(is_control, dtype=bool)
+    perturbation = checked_labels(perturbation, len(perturbation), "perturbations")
+    batch = checked_labels(batch, len(perturbation), "batches")
+    is_treated = ~strict_booleans(checked_labels(is_control, len(perturbation), "marks of controls"), "is_control")
     batches = sorted(set(batch[is_treated])) if batches is None else list(batches)
     perturbations = sorted(set(perturbation[is_treated])) if perturbations is None else list(perturbations)
     # The generator that Tx-Evaluation uses, for the same splits

@@ -7,7 +7,7 @@ import pandas as pd
 
 from txfm.evaluation.perturbation.settings import TASKS
 
-AVERAGE, COMMON = "average", "average of common tasks"
+AVERAGE, SCORED = "average", "average of scored tasks"
 
 
 def task_scores(frame: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +68,8 @@ def summarise(frame: pd.DataFrame, fixed: str, tasks: Sequence[str] = tuple(TASK
     pandas.DataFrame
         A row an embedder and task, in the order of `tasks`: embedder, task, best_postprocessing, best, best_sd, fixed,
         fixed_sd; NaN where there is no score. Then, for each embedder, "average" over all `tasks` (NaN if one is
-        missing) and "average of common tasks", of those that every embedder has on that side.
+        missing) and "average of scored tasks", of those that some embedder has on that side: NaN as well for one that
+        lacks such a task, whose failure takes nothing from the others.
     """
     scores = task_scores(frame)
     rows = []
@@ -92,12 +93,12 @@ def summarise(frame: pd.DataFrame, fixed: str, tasks: Sequence[str] = tuple(TASK
     table = pd.DataFrame(rows, columns=columns)
     averages = []
     sides = {side: table.pivot(index="embedder", columns="task", values=side) for side in ("best", "fixed")}
-    common = {side: values.columns[values.notna().all()] for side, values in sides.items()}
+    scored = {side: values.columns[values.notna().any()] for side, values in sides.items()}
     for embedder in dict.fromkeys(table["embedder"]):
-        for name in (AVERAGE, COMMON):
+        for name in (AVERAGE, SCORED):
             row: dict[str, object] = {"embedder": embedder, "task": name, "best_postprocessing": ""}
             for side, values in sides.items():
-                of_tasks = values.loc[embedder, list(tasks) if name == AVERAGE else common[side]]
+                of_tasks = values.loc[embedder, list(tasks) if name == AVERAGE else scored[side]]
                 row[side] = float(of_tasks.mean(skipna=False)) if len(of_tasks) else math.nan
             averages.append(row)
     return pd.concat([table, pd.DataFrame(averages, columns=columns)], ignore_index=True) if averages else table

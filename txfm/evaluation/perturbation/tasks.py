@@ -7,9 +7,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from txfm.consistency.statistic import N_NULL_CELLS
 from txfm.errors import InputError
 from txfm.evaluation.perturbation.consistency import (
     EFAAR_SIGNIFICANT,
+    LEAST_NULL,
     SIGNIFICANT,
     efaar_consistency,
     perturbation_consistency,
@@ -26,7 +28,7 @@ from txfm.evaluation.relationships import MEAN, UNION, relationship_recall
 
 LEAST_PERTURBATIONS = 20  # of a map of relationships: MIN_REQ_ENT_CNT of efaar-benchmarking, which never enforces it
 GENES_AT_A_TIME = 512
-CONTROL, NULL_CELLS = "control", 10_000
+CONTROL = "control"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +73,16 @@ class Benchmark:
 
     @cached_property
     def unexpressed(self) -> list[str]:
-        """Perturbations of unexpressed genes with two cells; InputError where there are none, or no others."""
+        """Perturbations of unexpressed genes with two cells; InputError where they are too few, or all."""
         screen, below = self.screen, self.settings.unexpressed_below
         names, sizes = np.unique(screen.perturbation[~screen.is_control], return_counts=True)
         several = set(names[sizes >= 2])
         null = several & screen.expression.unexpressed(below)
-        if not null or null == several:
+        if len(null) < LEAST_NULL or null == several:
             raise InputError(
                 "EFAAR's consistency has no null distribution, or nothing to compare with it",
-                expected="perturbations of expressed and of unexpressed genes, named as in var, with two cells or more",
+                expected=f"perturbations of expressed genes, and {LEAST_NULL} of unexpressed ones, named as in var, "
+                "with two cells or more",
                 found=f"{len(null):,} of {len(several):,} perturbations with fewer than {below:g} counts a cell",
             )
         return sorted(null)
@@ -140,10 +143,12 @@ def measure_knn_probe(benchmark: Benchmark, embedding: np.ndarray) -> Iterator[M
 def measure_consistency(benchmark: Benchmark, embedding: np.ndarray) -> tuple[list[Measurement], pd.DataFrame]:
     """Share of consistent perturbations, on an alignment of its own; and the statistic of every perturbation."""
     screen = benchmark.screen
-    seeds: tuple[int | None, ...] = (None,) if len(screen) <= NULL_CELLS else benchmark.settings.seeds
+    seeds: tuple[int | None, ...] = (None,) if len(screen) <= N_NULL_CELLS else benchmark.settings.seeds
     measurements, frames = [], []
     for seed in seeds:
-        frame = perturbation_consistency(embedding, benchmark.labels, screen.batch, CONTROL, seed=seed or 0)
+        frame = perturbation_consistency(
+            embedding, benchmark.labels, screen.batch, CONTROL, seed=seed or 0, n_null_cells=N_NULL_CELLS
+        )
         frame["perturbation"] = frame["perturbation"].str[2:]
         scored = frame["statistic"].notna()
         for reading in ("pooled", "per_perturbation"):
@@ -159,6 +164,7 @@ def measure_efaar_consistency(benchmark: Benchmark, embedding: np.ndarray) -> It
     labels = np.where(screen.is_control, "", screen.perturbation)
     p_values = efaar_consistency(embedding, labels, benchmark.unexpressed)["p_value"].dropna()
     yield _share("efaar", int((p_values <= EFAAR_SIGNIFICANT).sum()), len(p_values))
+    yield Measurement(metric="efaar_null_perturbations", value=float(len(benchmark.unexpressed)))
 
 
 def measure_relationships(benchmark: Benchmark, embedding: np.ndarray) -> Iterator[Measurement]:
