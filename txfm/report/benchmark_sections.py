@@ -214,7 +214,7 @@ def _tasks_table(name: str, frame: pd.DataFrame, record: dict[str, Any]) -> Tabl
         caption="Scores of tasks, times 100 as in Table 2 of the paper: the best post-processing, and a fixed one",
         columns=[
             words("embedder", "embedder"),
-            words("task", "task"),
+            Column(title="task", text=lambda record: metric_title(record["task"], "")),
             mean_and_sd("best", "best", "best_sd", ".2f", "not scored"),
             words("best post-processing", "best_postprocessing"),
             mean_and_sd(fixed, "fixed", "fixed_sd", ".2f", "not scored"),
