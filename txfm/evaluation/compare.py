@@ -18,7 +18,7 @@ from txfm.errors import InputError
 from txfm.evaluation.held_out import HeldOut, refuse_leakage
 from txfm.evaluation.probes import Score, clustering_nmi, few_shot, linear_probe, standardise
 from txfm.evaluation.scores import reason_of
-from txfm.evaluation.shared_samples import refuse_shared_samples
+from txfm.evaluation.shared_samples import not_compared, refuse_shared_samples
 from txfm.evaluation.thinning import thin_counts
 from txfm.loading import load
 from txfm.masking import seeded_generator
@@ -118,9 +118,7 @@ def compare(
         refuse_leakage(study.identity["study"], folder, model.card, variant)
     for variant in {variant.name: variant for variant in variants}.values():
         if not refuse_shared_samples(study.path, corpus, variant):
-            print(
-                f"warning: samples were not compared with those of variant {variant.name}: a store has no fingerprints"
-            )
+            print(f"warning: {not_compared(variant.name)}", flush=True)
     depths = {"full": study, "thinned": thinned(study, counts_per_sample)}
     fitted: dict[tuple[str, tuple[str, ...], float], Baseline] = {}
     rows: list[Row] = []

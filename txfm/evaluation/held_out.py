@@ -15,6 +15,7 @@ from txfm.booleans import strict_booleans
 from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.evaluation.probes import N_FOLDS
+from txfm.evaluation.shared_samples import refuse_other_variant
 
 LABEL_COLUMNS = ("cell_line", "cell_type", "perturbation", "tissue", "donor", "batch")
 EXPECTED = "a .zarr folder written by `curate-evaluation`"
@@ -163,11 +164,4 @@ def refuse_leakage(study: str, model_folder: Path, card: Mapping[str, Any], vari
             found=study,
             todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
         )
-    if card["variant"]["digest"] != variant.digest:
-        raise InputError(
-            f"Variant {variant.name} of this corpus is not what the model was trained on: PCA would see other samples",
-            where=str(model_folder),
-            expected=card["variant"]["digest"],
-            found=variant.digest,
-            todo="name the corpus that the model was trained on, or train the model again",
-        )
+    refuse_other_variant(model_folder, card, variant)

@@ -1,16 +1,75 @@
 """Samples of a store that a model was trained on under another name, found by fingerprints (docs/corpus-format.md)."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 
-from txfm.corpus.variant import Variant
+from txfm.corpus.places import place_of
+from txfm.corpus.variant import Variant, read_variant
 from txfm.errors import InputError
+from txfm.loading import find_artifact
 
 # Of a sample with less, another one may have the same counts by chance: as curation compares them
 MIN_COUNTS, MIN_GENES = 100, 30
 COLUMNS = ("n_genes", "library_size", "fingerprint")
+
+
+def compare_with_training(store: Path, models: Sequence[str | Path], corpus: Path | None) -> list[str]:
+    """Refuse a store that shares samples with what some models were trained on; without a corpus nothing is compared.
+
+    Parameters
+    ----------
+    store : Path
+    models : sequence of path or str
+        As `txfm.load` takes them.
+    corpus : Path, optional
+        That all of them were trained on.
+
+    Returns
+    -------
+    list of str
+        A warning for each variant that could not be compared.
+
+    Raises
+    ------
+    InputError
+        See `refuse_shared_samples`; or the corpus is not that of a model.
+    """
+    if corpus is None:
+        return []
+    variants: dict[str, Variant] = {}
+    for source in models:
+        card = find_artifact(source, verify=False).card
+        variant = read_variant(place_of(corpus), card["variant"]["name"])
+        refuse_other_variant(source, card, variant)
+        variants[variant.name] = variant
+    return [not_compared(name) for name, each in variants.items() if not refuse_shared_samples(store, corpus, each)]
+
+
+def not_compared(variant: str) -> str:
+    """The warning where `refuse_shared_samples` could not tell."""
+    return f"Samples were not compared with those of variant {variant}: some have no fingerprints"
+
+
+def refuse_other_variant(model: str | Path, card: Mapping[str, Any], variant: Variant) -> None:
+    """Refuse a corpus whose variant of that name is not the one that a model was trained on.
+
+    Raises
+    ------
+    InputError
+        The digests differ.
+    """
+    if card["variant"]["digest"] != variant.digest:
+        raise InputError(
+            f"Variant {variant.name} of this corpus is not what the model was trained on",
+            where=str(model),
+            expected=card["variant"]["digest"],
+            found=variant.digest,
+            todo="name the corpus that the model was trained on, or train the model again",
+        )
 
 
 def refuse_shared_samples(store: Path, corpus: Path, variant: Variant) -> bool:
