@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anndata import AnnData
 
 from txfm.artifact.format import WEIGHTS
-from txfm.artifact.provenance import studies_seen
+from txfm.artifact.provenance import seen_among, studies_seen, unknown_among
 from txfm.embedder import Embedder
 from txfm.embedding.run import ReadingOptions
 from txfm.errors import InputError
@@ -25,7 +26,7 @@ AS_FOUND = ReadingOptions()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Embedding:
-    """An embedding of all samples, and whose it is.
+    """An embedding of the samples, and whose it is.
 
     Attributes
     ----------
@@ -33,8 +34,10 @@ class Embedding:
         How tables name it; no two of a comparison are equal.
     kind : str
         txfm, pca, lognorm, hvg, scvi; obsm for the file's own; random for the floor.
-    values : numpy.ndarray (n_samples, d), float32
+    values : numpy.ndarray (n, d), float32
         Finite where `of_rows` gives them.
+    rows : numpy.ndarray (n,), int64, or None
+        Rows of the file that were embedded, ascending; None: all.
     variant, model, model_seed : str, str, int or None
         As in `txfm.evaluation.scores.Score`.
     identity : mapping
@@ -45,6 +48,7 @@ class Embedding:
     label: str
     kind: str
     values: np.ndarray
+    rows: np.ndarray | None = None
     variant: str = ""
     model: str = ""
     model_seed: int | None = None
@@ -62,14 +66,14 @@ class Embedding:
         }
 
     def of_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Vectors (n, d) of rows of the file.
+        """Vectors of rows of the file, which are among those that were embedded.
 
         Raises
         ------
         InputError
             Some are not finite, or they say nothing: all are the same. Other rows are not looked at.
         """
-        values = self.values[rows]
+        values = self.values[rows if self.rows is None else np.searchsorted(self.rows, rows)]
         refuse_not_finite(values, "embedding")
         refuse_constant(values, self.label)
         return values
@@ -141,24 +145,34 @@ def refuse_seen(studies: Sequence[str], source: str | Path, card: Mapping[str, A
     InputError
         It was.
     """
-    seen = studies_seen(card)
-    if known := sorted(seen & set(studies)):
+    if known := seen_among(studies, card):
         raise InputError(
             f"The model was trained on {', '.join(known)}: a comparison on it says nothing about unseen data",
             where=str(source),
-            expected=f"a study other than {', '.join(sorted(seen))}",
+            expected=f"a study other than {', '.join(sorted(studies_seen(card)))}",
             found=", ".join(known),
             todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
         )
 
 
 def unchecked(samples: LabelledSamples, models: Sequence[str | Path], studies: Sequence[str]) -> list[str]:
-    """A warning where `refuse_seen` had no study to look for; none otherwise."""
-    if not models or samples.studies or studies:
+    """Warnings where `refuse_seen` could not tell: no name of a study, or one that a model does not know."""
+    if not models:
         return []
+    named = [*samples.studies, *studies]
+    if not named:
+        return [
+            "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
+            "it was not checked"
+        ]
+    models_of: dict[str, list[str]] = {}
+    for source in models:
+        for study in unknown_among(named, find_artifact(source, verify=False).card):
+            models_of.setdefault(study, []).append(_label(source))
     return [
-        "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
-        "it was not checked"
+        f"{study} is neither a training study nor a held-out one of {', '.join(labels)}: whether its samples were "
+        "trained on under another name was not checked"
+        for study, labels in sorted(models_of.items())
     ]
 
 
@@ -172,6 +186,7 @@ def embeddings_of(
     counts: str = "X",
     reading: ReadingOptions = AS_FOUND,
     random: bool = True,
+    rows: np.ndarray | None = None,
 ) -> Iterator[Embedding | Refused]:
     """Embed the samples with one embedder after the other, each once; a model that cannot is refused with the reason.
 
@@ -192,6 +207,9 @@ def embeddings_of(
         How models find their genes in it.
     random : bool
         Give independent normal numbers as well: what an embedding without information scores.
+    rows : numpy.ndarray, int64, optional
+        Embed these rows alone, in ascending order: their counts are held in memory, and vectors of no other row are
+        computed. None: all rows, of which the file is read in blocks.
 
     Raises
     ------
@@ -203,15 +221,17 @@ def embeddings_of(
     for source, artifact in zip(models, artifacts, strict=True):
         refuse_seen([*samples.studies, *studies], source, artifact.card)
     for source, artifact in zip(models, artifacts, strict=True):
-        yield embedding_of(samples, source, model_of(artifact, device), counts, reading)
+        yield embedding_of(samples, source, model_of(artifact, device), counts, reading, rows)
+    chosen = slice(None) if rows is None else rows
     for key in obsm:
-        yield Embedding(label=key, kind="obsm", values=samples.obsm(key), identity={"source": f"obsm[{key!r}]"})
+        identity = {"source": f"obsm[{key!r}]"}
+        yield Embedding(label=key, kind="obsm", values=samples.obsm(key)[chosen], rows=rows, identity=identity)
     if random:
         values = np.empty((len(samples), RANDOM_WIDTH), dtype=np.float32)
-        rows, _ = samples.in_order(np.arange(len(samples)))
-        values[rows] = np.random.default_rng(RANDOM_SEED).standard_normal(values.shape, dtype=np.float32)
+        by_name, _ = samples.in_order(np.arange(len(samples)))
+        values[by_name] = np.random.default_rng(RANDOM_SEED).standard_normal(values.shape, dtype=np.float32)
         identity = {"source": f"normal numbers, seed {RANDOM_SEED}"}
-        yield Embedding(label=RANDOM_LABEL, kind="random", values=values, identity=identity)
+        yield Embedding(label=RANDOM_LABEL, kind="random", values=values[chosen], rows=rows, identity=identity)
 
 
 def embedding_of(
@@ -220,17 +240,26 @@ def embedding_of(
     model: Embedder,
     counts: str = "X",
     reading: ReadingOptions = AS_FOUND,
+    rows: np.ndarray | None = None,
 ) -> Embedding | Refused:
-    """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at."""
+    """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at.
+
+    Parameters: see `embeddings_of`.
+    """
     card = model.card
     try:
-        values = model.embed(samples.path, counts=counts, verbose=False, **asdict(reading))
+        given: Path | AnnData = samples.path
+        if rows is not None:
+            matrix, var = samples.counts(rows, counts)
+            given, counts = AnnData(matrix, var=var), "X"
+        values = model.embed(given, counts=counts, verbose=False, **asdict(reading))
     except InputError as error:
         return Refused(label=_label(source), reason="; ".join(filter(None, [reason_of(error), error.todo])))
     return Embedding(
         label=_label(source),
         kind=str(card["kind"]),
         values=values,
+        rows=rows,
         variant=str(card["variant"]["name"]),
         model=_label(source),
         model_seed=int(card["seed"]),

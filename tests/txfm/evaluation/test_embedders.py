@@ -11,8 +11,10 @@ import scipy.sparse as sp
 
 import txfm
 from txfm.__main__ import main
+from txfm.artifact.provenance import unknown_among
+from txfm.embedder import Embedder
 from txfm.errors import InputError
-from txfm.evaluation.embedders import check_embedders, embeddings_of
+from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
 from txfm.evaluation.sample_file import check_names
 from txfm.evaluation.samples import read_samples
 
@@ -51,6 +53,27 @@ def test_models_keys_and_the_floor_come_as_labelled_embeddings(pca, tmp_path, su
     assert model.identity["studies_seen"] == ["alpha", "beta", "gamma"]
     np.testing.assert_array_equal(key.values, other.astype(np.float32))
     assert floor.values.shape == (N_CELLS, 32)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # anndata writes it
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_rows_alone_are_embedded_where_they_are_named(pca, tmp_path, monkeypatch, suffix):
+    path = write_cells(tmp_path / f"cells{suffix}", X_other=np.random.default_rng(1).standard_normal((N_CELLS, 2)))
+    samples, rows = read_samples(path), np.array([1, 4, 9, 10])
+    whole = list(embeddings_of(samples, [pca], ["X_other"]))
+    embed, embedded = Embedder.embed, []
+
+    def counted(self, source, **options):
+        vectors = embed(self, source, **options)
+        embedded.append(len(vectors))
+        return vectors
+
+    monkeypatch.setattr(Embedder, "embed", counted)
+    part = list(embeddings_of(samples, [pca], ["X_other"], rows=rows))
+    assert embedded == [4]
+    for all_rows, some in zip(whole, part, strict=True):
+        assert some.values.shape == (4, all_rows.values.shape[1])
+        np.testing.assert_allclose(some.of_rows(rows[1:]), all_rows.of_rows(rows[1:]), rtol=1e-6)
 
 
 def test_labels_are_text_and_missing_ones_are_empty(tmp_path):
@@ -100,6 +123,26 @@ def test_a_model_that_saw_the_study_is_refused(pca, tmp_path):
     unnamed = read_samples(write_cells(tmp_path / "unseen.h5ad"))
     with pytest.raises(InputError, match="The model was trained on alpha"):
         next(embeddings_of(unnamed, [pca], studies=["alpha"]))
+
+
+@pytest.mark.parametrize("name", ["Beta", "BETA ", "-beta"])
+def test_a_study_is_known_under_another_spelling(pca, tmp_path, name):
+    seen = read_samples(write_cells(tmp_path / "seen.h5ad", studies=name))
+    with pytest.raises(InputError, match=f"The model was trained on {name}"):
+        next(embeddings_of(seen, [pca]))
+
+
+def test_a_study_that_a_model_does_not_know_is_told(pca, tmp_path):
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad", studies="my_screen"))
+    (warning,) = unchecked(samples, [pca], [])
+    assert "my_screen is neither a training study nor a held-out one of tiny.pca" in warning
+    held_out = read_samples(write_cells(tmp_path / "held_out.h5ad", studies="omega"))
+    assert unchecked(held_out, [pca], []) == []
+    assert unchecked(samples, [], []) == []
+    (warning,) = unchecked(held_out, [pca], ["nowhere"])
+    assert "nowhere" in warning
+    of_format_0_1 = {"training_studies": {"beta": {}}, "parent": None, "held_out": None}
+    assert unknown_among(["Beta", "omega"], of_format_0_1) == ["omega"]
 
 
 def test_nothing_to_compare_and_two_of_one_name_are_refused(pca, tmp_path):

@@ -331,6 +331,19 @@ def test_a_perfect_table_recalls_everything_and_a_sweep_takes_each_number_once()
     assert sweep.loc[sweep["database"] == "union", "value"].tolist() == [1.0] * 6
 
 
+@pytest.mark.parametrize("stem", ["x", "encoder"])
+def test_numbers_of_a_table_that_are_no_dimensions_are_refused_and_the_dimensions_are_named(tmp_path, stem):
+    frame = pd.DataFrame(np.eye(3), columns=[f"{stem}{i}" for i in range(3)])
+    frame.insert(0, "symbol", ["A", "B", "C"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    found = read_gene_embedder(str(tmp_path / "t.csv"))
+    assert found.identity["columns"] == {"vectors" if stem == "x" else stem: f"{stem}0 to {stem}2"}
+    for stray in ("chromosome", "length1", "encoder"):
+        frame.assign(**{stray: [1, 2, 3]}).to_csv(tmp_path / "t.csv", index=False)
+        with pytest.raises(InputError, match=rf"(?s)no dimensions.*found: {stem}0 to {stem}2, {stray}"):
+            read_gene_embedder(str(tmp_path / "t.csv"))
+
+
 def test_a_table_of_vectors_is_compared_like_a_model(folder: Path, tmp_path: Path) -> None:
     model = read_gene_embedder(str(folder / "txfm"))
     frame = pd.DataFrame({"ensembl_id": IDS, "symbol": SYMBOLS})

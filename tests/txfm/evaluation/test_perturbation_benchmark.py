@@ -311,6 +311,27 @@ def test_cells_that_are_not_scored_are_counted_by_reason(place, tmp_path):
     assert len(found) == 100
 
 
+def test_fewer_cells_are_chosen_by_name_and_they_alone_are_embedded(place, tmp_path, monkeypatch):
+    given: list[np.ndarray] = []
+
+    def embeddings(samples, *_, rows, **__):
+        given.append(rows)
+        return iter([Embedding(label="x", kind="obsm", values=samples.obsm("X_two")[rows], rows=rows)])
+
+    monkeypatch.setattr("txfm.evaluation.embedders.embeddings_of", embeddings)
+    screen = ad.read_h5ad(place / "screen.h5ad")
+    order = np.random.default_rng(1).permutation(screen.n_obs)
+    screen[order].copy().write_h5ad(tmp_path / "permuted.h5ad")
+    options = ["--obsm", "X_two", "--tasks", "ilisi", "--postprocessings", "none", "--fixed", "none"]
+    for path in (place / "screen.h5ad", tmp_path / "permuted.h5ad"):
+        assert main(command(path.parent, tmp_path / "out", *options, "--max-cells", "150", file=path.name)) == 0
+    assert len(given[0]) == 150
+    np.testing.assert_array_equal(given[0], np.sort(order[given[1]]))
+    frame, record = read_scores(tmp_path / "out")
+    assert record["screen"]["n_cells"] == 150
+    assert set(frame["embedder"]) == {"x"}
+
+
 def test_controls_come_from_the_label_or_from_the_column(place):
     samples = read_samples(place / "screen.h5ad")
     by_label, by_column = (read_screen(samples, "guide", "lane", labels) for labels in (["ctl"], []))
@@ -329,7 +350,8 @@ def test_a_column_of_controls_is_read_as_it_is_meant_or_refused(place, dtype):
     samples = read_samples(place / "screen.h5ad")
     expected = samples.obs["is_control"].to_numpy(dtype=bool)
     samples.obs["is_control"] = samples.obs["is_control"].astype(dtype)
-    np.testing.assert_array_equal(read_screen(samples, "guide", "lane").is_control, expected)
+    read = read_screen(samples, "guide", "lane")
+    np.testing.assert_array_equal(read.is_control, expected[read.rows])
     if dtype != "str":
         samples.obs.loc[samples.obs["guide"] == "G1", "is_control"] = pd.NA if dtype == "boolean" else np.nan
         with pytest.raises(InputError, match="12 of 368 values are missing"):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from txfm.vocabulary import Vocabulary
 
 TABLE_FILES = (".parquet", ".csv")
 TABLE_KIND = "table"
-OF_GENES = re.compile(r"^(encoder|decoder)\d+$")  # columns of `txfm genes`
+OF_GENES = {"encoder", "decoder"}  # stems of the columns of `txfm genes`
+NUMBERED = re.compile(r"^(.*?)\d+$")  # a dimension: a stem and a number
 IDENTITY = ("variant", "corpus_digest", "seed", "samples_seen", "steps", "files")  # of model.json
 WHOLE = "vectors"  # what a table is called that does not say
 
@@ -37,6 +38,8 @@ class GeneEmbedder:
         model.json without the vocabulary; empty for a table.
     source : str
         Where it was read.
+    columns : mapping of str to str
+        Of a table: the first and last column of each of `tables`.
     """
 
     label: str
@@ -45,13 +48,15 @@ class GeneEmbedder:
     tables: Mapping[str, np.ndarray]
     card: dict[str, Any]
     source: str
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What says exactly which vectors these are, for scores.json."""
         known: dict[str, Any] = {name: self.card[name] for name in IDENTITY if name in self.card}
+        columns = {"columns": dict(self.columns)} if self.columns else {}
         shapes = {name: list(table.shape) for name, table in self.tables.items()}
-        return {"label": self.label, "kind": self.kind, "source": self.source, "tables": shapes, **known}
+        return {"label": self.label, "kind": self.kind, "source": self.source, "tables": shapes, **columns, **known}
 
 
 def read_gene_embedder(source: str, label: str | None = None) -> GeneEmbedder:
@@ -61,20 +66,30 @@ def read_gene_embedder(source: str, label: str | None = None) -> GeneEmbedder:
     ----------
     source : str
         Folder or hf:// address; or .parquet or .csv with a column ensembl_id or symbol, or both, and the numbers: in
-        columns encoder0, ..., decoder0, ... as `txfm genes` writes them, or in any others.
+        columns encoder0, ..., decoder0, ... as `txfm genes` writes them, or in columns of one other name and a number.
     label : str, optional
         None = the name of the folder or file.
 
     Raises
     ------
     InputError
-        There is no model, or the table has no names, no numbers, a gene twice or a value that is not finite.
+        There is no model, or the table has no names, no numbers, numbers that are no dimension, a gene twice or a value
+        that is not finite.
     """
     path = Path(source)
     label = label or path.stem if path.suffix in TABLE_FILES else label or source.rstrip("/").rsplit("/", 1)[-1]
     if path.suffix in TABLE_FILES:
-        vocabulary, tables = _read_table(path)
-        return GeneEmbedder(label=label, kind=TABLE_KIND, vocabulary=vocabulary, tables=tables, card={}, source=source)
+        vocabulary, numbers = _read_table(path)
+        columns = _dimensions([str(name) for name in numbers], str(path))
+        return GeneEmbedder(
+            label=label,
+            kind=TABLE_KIND,
+            vocabulary=vocabulary,
+            tables={name: numbers[of_table].to_numpy(dtype=np.float64) for name, of_table in columns.items()},
+            card={},
+            source=source,
+            columns={name: _range(of_table) for name, of_table in columns.items()},
+        )
     model = load(source)
     return GeneEmbedder(
         label=label,
@@ -86,7 +101,8 @@ def read_gene_embedder(source: str, label: str | None = None) -> GeneEmbedder:
     )
 
 
-def _read_table(path: Path) -> tuple[Vocabulary, dict[str, np.ndarray]]:
+def _read_table(path: Path) -> tuple[Vocabulary, pd.DataFrame]:
+    """Genes of a table, and its columns of numbers."""
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False)
     except (OSError, ValueError) as error:  # pyarrow's and pandas' errors are ValueErrors
@@ -116,8 +132,30 @@ def _read_table(path: Path) -> tuple[Vocabulary, dict[str, np.ndarray]]:
         ensembl_ids=tuple(ids),
         symbols=tuple(frame[names[-1]].astype(str)),
     )
-    columns_of: dict[str, list[str]] = {}
-    for column in map(str, numbers):
-        match = OF_GENES.match(column)
-        columns_of.setdefault(match.group(1) if match else WHOLE, []).append(column)
-    return vocabulary, {name: numbers[columns].to_numpy(dtype=np.float64) for name, columns in columns_of.items()}
+    return vocabulary, numbers
+
+
+def _dimensions(columns: list[str], where: str) -> dict[str, list[str]]:
+    """Columns of each table of vectors; a number that is no dimension, such as a chromosome, is refused."""
+    by_stem: dict[str, list[str]] = {}
+    others = []
+    for column in columns:
+        if match := NUMBERED.match(column):
+            by_stem.setdefault(match.group(1), []).append(column)
+        else:
+            others.append(column)
+    if not others and set(by_stem) <= OF_GENES:
+        return by_stem
+    if not others and len(by_stem) == 1:
+        return {WHOLE: columns}
+    raise InputError(
+        "The table of gene vectors has numbers that are no dimensions",
+        where=where,
+        expected="columns encoder0, ... and decoder0, ..., or columns of one name and a number, such as x0, x1, ...",
+        found=", ".join([*map(_range, by_stem.values()), *others]),
+        todo="leave out the columns that are no dimension, or rename those that are",
+    )
+
+
+def _range(columns: list[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"{columns[0]} to {columns[-1]}"

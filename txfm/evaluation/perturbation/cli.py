@@ -40,13 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--vary-splits", action="store_true", help="another split for each seed (default: that of seed 42)"
     )
-    what.add_argument("--max-cells", type=int, help="score this many random cells (default: all)")
+    what.add_argument("--max-cells", type=int, help="embed and score this many random cells (default: all)")
     what.add_argument("--network", action="store_true", help="also the decoder network of Tx-Evaluation's code (slow)")
     add_computing(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Score embedders on a screen."""
+    import numpy as np
+
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
     from txfm.evaluation.perturbation.constants import constants
     from txfm.evaluation.perturbation.page import markdown
@@ -78,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
         counts=args.counts,
         reading=reading_of(args),
         random=not args.no_random,
+        rows=None if args.max_cells is None else np.sort(screen.rows),
     )
     dataset = args.name or args.file.stem
     outcome = run_benchmark(screen, embeddings, relations, settings, dataset, lambda line: print(line, flush=True))

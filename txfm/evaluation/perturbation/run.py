@@ -73,7 +73,7 @@ def run_benchmark(
     ----------
     screen : Screen
     embeddings : iterable of Embedding or Refused
-        Of all samples of the screen's file; taken one at a time.
+        Of all samples of the screen's file, or of those that are scored; taken one at a time.
     relations : mapping of str to pandas.DataFrame, or InputError
         Databases of related genes, or why there are none.
     settings : Settings
