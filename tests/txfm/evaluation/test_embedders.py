@@ -101,6 +101,9 @@ def test_names_of_a_file_are_checked_without_reading_it(tmp_path, suffix):
         check_names(path, {"batch": "lane"}, [], "config")
     with pytest.raises(InputError, match=r"no 'X_othr' in obsm(.|\n)*config.obsm(.|\n)*X_other"):
         check_names(path, {}, ["X_othr"], "config")
+    check_names(path, {}, [], "config", {"guide": ["a"]})
+    with pytest.raises(InputError, match=r"labelled c, d(.|\n)*one of a, b\n"):
+        check_names(path, {}, [], "config", {"guide": ["a", "c", "d"]})
 
 
 def test_names_of_a_file_of_old_anndata_are_checked(tmp_path):
