@@ -22,6 +22,7 @@ from txfm.report.corpus_figures import kept_share, samples_of
 from txfm.report.embedding_maps import drawn_samples
 from txfm.report.page import Section, render
 from txfm.report.palette import looks
+from txfm.report.score_records import metric_title
 from txfm.report.tables import Column, Table, words
 
 STUDIES = {"alpha": False, "beta": False, "gamma": True}  # name -> simulated
@@ -392,10 +393,17 @@ def test_scores_that_are_missing_are_named_with_the_command_that_makes_them(page
 
 def test_a_grid_has_both_p_values_the_interval_and_the_costs(page):
     text = text_of(page)
-    row = "depth: 2 genes: atlas union -0.0500 -0.0720 to -0.0280 0.006 0.012* 0.0080 0.2500 0.0100 3"
+    row = "depth: 2 genes: atlas recall: union -0.0500 -0.0720 to -0.0280 0.006 0.012* 0.0080 0.2500 0.0100 3"
     assert row in text
     assert "depth: 2 132 40 4,321 200 1,234 0.25" in text
     assert "depth: 2 saw 100 samples, the default 4,321: not equal compute" in text
+
+
+def test_a_metric_is_named_with_its_task_and_no_word_is_there_twice():
+    assert metric_title("lin", "top1") == "linear probe: top1"
+    assert metric_title("ilisi", "ilisi") == "iLISI"
+    assert metric_title("linear", "macro_f1") == "linear: macro f1"
+    assert metric_title("few_shot", "few-shot, full counts") == "few-shot, full counts"
 
 
 def test_published_values_are_apart_from_ours(page, results):

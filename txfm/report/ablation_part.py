@@ -49,7 +49,9 @@ def _cell(record: Record) -> str:
 
 
 def _metric(record: Record) -> str:
-    return ", ".join(filter(None, [record["metric"], record["postprocessing"]]))
+    """In words; two probes have an accuracy each, so the task is named."""
+    title = metric_title(record.get("task") or record["metric"], record["metric"])
+    return ", ".join(filter(None, [title, record["postprocessing"]]))
 
 
 def _outcome(record: Record) -> str:
@@ -62,7 +64,7 @@ def _differences(name: str, grid: Mapping[str, Any], figures: Path) -> list[Pict
     rows = [
         {
             "metric": f"{row['benchmark'].replace('_', ' ')}: {metric_title(row.get('task') or row['metric'], '')}",
-            "panel": f"{row['dataset']}, {_metric(row)}".replace("_", " "),
+            "panel": ", ".join(filter(None, [row["dataset"], row["metric"].replace("_", " "), row["postprocessing"]])),
             "line": _cell(row),
             "series": _outcome(row),
             "mean": row["difference"],

@@ -12,8 +12,10 @@ PARTS = ("settings", "inputs", "screen", "cells", "dropped", "small_gene_sets", 
 
 def metric_title(task: str, metric: str) -> str:
     """A task and its metric in words, each once."""
-    title, words_of_it = TASKS.get(task, task.replace("_", " ")), metric.replace("_", " ")
-    return title if metric in (task, "") else f"{title}: {words_of_it}"
+    title, of_metric = TASKS.get(task, task.replace("_", " ")), metric.replace("_", " ")
+    if metric in (task, ""):
+        return title
+    return of_metric if of_metric.replace("-", " ").lower().startswith(title) else f"{title}: {of_metric}"
 
 
 def record_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
