@@ -64,6 +64,11 @@ class EvaluationFile:
         return {key: column for key, column in named.items() if column is not None}
 
     @property
+    def labels(self) -> dict[str, list[str]]:
+        """Column of obs -> labels that it has to have."""
+        return {self.columns["perturbation"]: self.control} if self.control else {}
+
+    @property
     def options(self) -> list[str]:
         """Options of `txfm evaluate`, but for the models."""
         single: dict[str, object] = {

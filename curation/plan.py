@@ -385,7 +385,9 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         ablation=grids.get(select["ablation"]),
     )
     if plan.true_modules is not None:
-        require_known(plan.true_modules, plan.simulated, "simulated screen of the build", "config, key evaluation.true_modules")
+        require_known(
+            plan.true_modules, plan.simulated, "simulated screen of the build", "config, key evaluation.true_modules"
+        )
     _ = plan.left_out  # a mistake in it is reported here, with all others
     return plan
 

@@ -74,6 +74,17 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
 
+    def hover(self, element: str) -> None:
+        """The pointer onto the middle of what a JavaScript expression names."""
+        middle = f"""(() => {{
+          const element = {element};
+          element.scrollIntoView({{ behavior: "instant", block: "center" }});
+          const box = element.getBoundingClientRect();
+          return [box.x + box.width / 2, box.y + box.height / 2];
+        }})()"""
+        x, y = self.evaluate(middle)
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def prefer(self, scheme: str) -> None:
         """`prefers-color-scheme`: light or dark."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

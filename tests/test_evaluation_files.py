@@ -72,13 +72,24 @@ def test_one_line_of_the_config_puts_a_file_and_its_embedding_into_a_table_besid
         ("batch: lane", "batch: lan", ["no column 'lan'", "my_screen.batch", "guide, lane", "did you mean lane?"]),
         ("perturbation: guide", "perturbation: gene", ["no column 'gene'", "my_screen.perturbation", "guide, lane"]),
         ("control: [ctl], ", "", ["no column 'is_control'", "my_screen.control", "guide, lane"]),
+        ("[ctl]", "[ctrl]", ["No cell is labelled ctrl", "one of A, B, C", "did you mean ctl?"]),
         ("[X_other]", "[X_othr]", ["no 'X_othr' in obsm", "my_screen.obsm", "did you mean X_other?"]),
         ("my.h5ad", "mine.h5ad", ["There is no such file", "mine.h5ad"]),
         ("batch: lane", "label: lane", ["benchmark perturbation has no key label", "perturbation, batch, control"]),
         ("obsm", "obms", ["unknown key 'obms'", "did you mean 'obsm'?"]),
         ("my_screen", "mixology_3cl", ["'mixology_3cl' is a study of the catalogue"]),
     ],
-    ids=["batch", "perturbation", "controls", "obsm key", "file", "key of the other benchmark", "unknown key", "name"],
+    ids=[
+        "batch",
+        "perturbation",
+        "controls",
+        "label of controls",
+        "obsm key",
+        "file",
+        "key of the other benchmark",
+        "unknown key",
+        "name",
+    ],
 )
 def test_a_wrong_name_ends_the_run_before_anything_with_those_that_exist(
     old: str, new: str, messages: list[str], workflow: Callable[..., Any], tmp_path: Path

@@ -20,6 +20,7 @@ from curation.acquire.source_files import HOSTS
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "demo" / "config.yaml"
 MINI = ROOT / "config" / "mini.yaml"
+SCREEN = ROOT / "config" / "screen.yaml"
 FULL_VARIANTS = yaml.safe_load((ROOT / "config.yaml").read_text())["select"]["variants"]
 
 
@@ -87,6 +88,20 @@ def test_genes_are_scored_again_where_relations_come_to_a_machine(workflow: Call
     folder.mkdir()
     (folder / "CORUM.txt").write_text("entity1,entity2\nA,B\n")
     assert str(folder / "CORUM.txt") in inputs(folder)
+
+
+def test_modules_of_a_simulated_screen_are_sought_in_the_models_vectors(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    jobs = workflow(SCREEN).plan("all")
+    assert (jobs["simulate_screen"], jobs["train"], jobs["benchmark_study"]) == (2, 6, 1)
+    output = workflow(SCREEN).run("-n", "-p", "results/screen/evaluation/genes/scores.json")[1]
+    assert "--modules --truth sources/simulated_screen/screen.h5ad" in output
+    config = _config(tmp_path / "real.yaml", evaluation={"true_modules": "gtex_lung"})
+    code, output = workflow(SCREEN, config).run("-n")
+    assert code != 0
+    assert "evaluation.true_modules" in output
+    assert "simulated_screen" in output
 
 
 def test_a_grid_is_trained_by_its_own_target_alone_and_shares_what_others_train(workflow: Callable[..., Any]) -> None:

@@ -219,7 +219,7 @@ def test_the_table_has_differences_p_values_and_costs(models, tmp_path: Path, ca
     from_text = pd.read_csv(out.with_suffix(".tsv"), sep="\t", keep_default_na=False, na_values=[""])
     np.testing.assert_allclose(from_text["difference"], frame["difference"])
     text = out.with_suffix(".md").read_text()
-    assert "| consistency: share | loss: mse | 0.1250 |" in text
+    assert "| pcst: share | loss: mse | 0.1250 |" in text
     assert "not equal compute" in text
     assert sorted(path.name for path in out.parent.iterdir()) == ["grid.json", "grid.md", "grid.parquet", "grid.tsv"]
 

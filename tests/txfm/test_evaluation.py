@@ -344,12 +344,13 @@ def test_a_large_study_is_reduced_to_a_seeded_draw(line, tmp_path):
 # --- baselines as artifacts
 
 
-def test_an_evaluation_has_rows_of_each_baseline_and_refuses_leakage(line, tmp_path) -> None:
+def test_an_evaluation_has_rows_of_each_baseline_and_refuses_leakage(line, tmp_path, capsys) -> None:
     for kind, *options in (("pca", "--components", "5"), ("hvg", "--top-genes", "7"), ("lognorm",)):
         where = ["--corpus", str(line.corpus), "--variant", "tiny", "--out", str(tmp_path / kind)]
         assert main(["baseline", kind, *where, *options]) == 0
     folders = [tmp_path / kind for kind in ("pca", "hvg", "lognorm")]
     rows = line.run(tmp_path / "table.json", models=folders)["rows"]
+    assert capsys.readouterr().out.count("not compared with those of variant tiny") == 1  # no fingerprints
     assert {(row["model"], row["embedder"], row["scaling"], row["depth"]) for row in rows} == {
         (kind, kind, scaling, depth)
         for kind in ("pca", "hvg", "lognorm")

@@ -25,7 +25,7 @@ from txfm.report.palette import looks
 from txfm.report.tables import Column, Table, words
 
 STUDIES = {"alpha": False, "beta": False, "gamma": True}  # name -> simulated
-PLOTS = "ablation_grid anchors_genes anchors_perturbation curves evaluation_omega scores_deep_genes".split()
+PLOTS = "ablation_grid anchors_genes anchors_perturbation curves evaluation_omega scores_deep~genes".split()
 PICTURES = [*PLOTS, *"composition counts_kept dropped_genes dropped_samples gene_overlap umap".split()]
 
 
@@ -288,7 +288,7 @@ def test_every_plot_carries_its_data_and_its_description(page):
 
 
 def test_what_a_plot_draws_is_a_file_with_unrounded_values(results):
-    drawn = pd.read_parquet(results / "figures" / "scores_deep_genes.parquet").set_index("embedder")
+    drawn = pd.read_parquet(results / "figures" / "scores_deep~genes.parquet").set_index("embedder")
     assert drawn.loc["txfm", "mean"] == np.mean([0.3, 0.4, 0.5])
     assert drawn.loc["txfm", "high"] == drawn.loc["txfm", "mean"] + np.std([0.3, 0.4, 0.5], ddof=1)
     differences = pd.read_parquet(results / "figures" / "ablation_grid.parquet")
@@ -361,7 +361,7 @@ def test_tables_are_parquet_files_with_raw_values_beside_the_pictures(page, resu
     assert digests.tolist() == ["digest-variant-tiny"]  # the page shows twelve characters
     kept = pd.read_parquet(folder / "counts.parquet")["kept_share"]
     assert kept.tolist() == [0.9] * 4
-    scores = pd.read_parquet(folder / "scores_deep_genes.parquet").set_index("embedder")
+    scores = pd.read_parquet(folder / "scores_deep~genes.parquet").set_index("embedder")
     assert scores.loc["pca", ["mean", "n"]].tolist() == pytest.approx([0.3, 3], rel=1e-12)
 
 
@@ -578,6 +578,7 @@ DRAWN = """Array.from(document.querySelectorAll(".plot"), (plot) => ({
   still: getComputedStyle(plot.previousElementSibling).display,
   text: getComputedStyle(plot.querySelector("svg text")).fill,
 }))"""
+FIRST_SCORE = "document.querySelector('#scores_deep\\\\~genes .plot svg .mark-symbol path')"
 SORT_ALL = """Array.from(document.querySelectorAll("th button"), (button) => {
   button.click();
   return button.parentElement.ariaSort;
@@ -590,6 +591,9 @@ def test_a_browser_draws_every_plot_asks_for_nothing_and_does_not_complain(page,
         browser.open(results / "report.html")
         browser.wait_for("document.documentElement.dataset.plots === 'light'")
         light = browser.evaluate(DRAWN)
+        browser.hover(FIRST_SCORE)
+        browser.wait_for("document.querySelector('#vg-tooltip-element.visible') !== null")
+        tooltip = browser.evaluate("document.querySelector('#vg-tooltip-element').innerText")
         browser.prefer("dark")
         browser.wait_for("document.documentElement.dataset.plots === 'dark'")
         dark = browser.evaluate(DRAWN)
@@ -601,6 +605,7 @@ def test_a_browser_draws_every_plot_asks_for_nothing_and_does_not_complain(page,
     assert len(light) == len(PLOTS)
     assert all(plot["label"] > 40 and plot["marks"] > 1 and plot["still"] == "none" for plot in (*light, *dark))
     assert all(one["text"] != other["text"] for one, other in zip(light, dark, strict=True))
+    assert re.split(r"\s+", tooltip) == "embedder txfm metric recall: union data atlas mean 0.4 sd 0.1 values 3".split()
     assert width == NARROW  # wide tables and plots scroll by themselves
     assert set(sorts) == {"ascending"}
     assert len(sorts) == len(re.findall('<th scope="col"', page))

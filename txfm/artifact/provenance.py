@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,22 @@ def parent_of(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
 def studies_seen(card: Mapping[str, Any]) -> set[str]:
     """Every study that a model's weights ever saw: a fine-tuned model also knows what its parents were trained on."""
     return {*card["training_studies"], *(card["parent"] or {}).get("training_studies", ())}
+
+
+def seen_among(studies: Iterable[str], card: Mapping[str, Any]) -> list[str]:
+    """Which of these studies a model's weights ever saw; names are compared without case and punctuation."""
+    seen = set(map(_plain, studies_seen(card)))
+    return sorted(study for study in set(studies) if _plain(study) in seen)
+
+
+def unknown_among(studies: Iterable[str], card: Mapping[str, Any]) -> list[str]:
+    """Which of these studies a model neither saw nor lists as held out: whether it saw their samples is not known."""
+    known = {_plain(study) for study in (*studies_seen(card), *(card["held_out"] or ()))}
+    return sorted(study for study in set(studies) if _plain(study) not in known)
+
+
+def _plain(study: str) -> str:
+    return re.sub(r"[\W_]+", "_", study.casefold()).strip("_")
 
 
 def software(**more: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from txfm.artifact.provenance import studies_seen
+from txfm.artifact.provenance import seen_among, studies_seen
 from txfm.consistency.cells import NpyEmbeddings, write_npy
 from txfm.consistency.stores import Screen
 from txfm.embedder import Embedder
@@ -25,7 +25,7 @@ def load_unaware(folder: Path, study: str, device: str) -> tuple[Embedder, dict[
     """
     model = load(folder, device)
     studies = studies_seen(model.card)
-    if study in studies:
+    if seen_among([study], model.card):
         raise InputError(
             f"The model was trained on {study!r}, whose phenoprints it would choose",
             where=str(folder),

@@ -24,6 +24,12 @@ def add_samples(parser: argparse.ArgumentParser, what: str) -> None:
     add_outputs(parser)
     parser.add_argument("--name", help="how scores name the file (default: its name)")
     parser.add_argument("--study", nargs="+", default=[], help="study of the file, to refuse models that have seen it")
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="FOLDER",
+        help="that the models were trained on: refuse a store that shares samples with it, by their fingerprints",
+    )
     parser.add_argument("--counts", default="X", help="where the raw counts are: X, raw or layers/NAME (default X)")
     parser.add_argument("--gene-column", help="column of var with Ensembl ids or symbols, or index (default: found)")
     parser.add_argument(

@@ -18,6 +18,7 @@ from txfm.errors import InputError
 from txfm.evaluation.held_out import HeldOut, refuse_leakage
 from txfm.evaluation.probes import Score, clustering_nmi, few_shot, linear_probe, standardise
 from txfm.evaluation.scores import reason_of
+from txfm.evaluation.shared_samples import not_compared, refuse_shared_samples
 from txfm.evaluation.thinning import thin_counts
 from txfm.loading import load
 from txfm.masking import seeded_generator
@@ -109,12 +110,15 @@ def compare(
     Raises
     ------
     InputError
-        A model has seen the study, or belongs to another corpus; or none can embed it.
+        A model has seen the study or some of its samples, or belongs to another corpus; or none can embed it.
     """
     models = [load(folder, device) for folder in model_folders]
     variants = [read_variant(place_of(corpus), model.card["variant"]["name"]) for model in models]
     for folder, model, variant in zip(model_folders, models, variants, strict=True):
         refuse_leakage(study.identity["study"], folder, model.card, variant)
+    for variant in {variant.name: variant for variant in variants}.values():
+        if not refuse_shared_samples(study.path, corpus, variant):
+            print(f"warning: {not_compared(variant.name)}", flush=True)
     depths = {"full": study, "thinned": thinned(study, counts_per_sample)}
     fitted: dict[tuple[str, tuple[str, ...], float], Baseline] = {}
     rows: list[Row] = []
@@ -139,7 +143,7 @@ def thinned(study: HeldOut, counts_per_sample: int) -> HeldOut:
     """The same samples with about `counts_per_sample` counts over the genes that the study measured."""
     adata = study.adata.copy()
     adata.X = thin_counts(adata.X, counts_per_sample, THINNING_SEED)
-    return HeldOut(adata=adata, labels=study.labels, identity=study.identity, left_out=study.left_out)
+    return replace(study, adata=adata)
 
 
 def _score(candidate: _Candidate, study: HeldOut, depth: str, name: str, model: Embedder) -> list[Row]:

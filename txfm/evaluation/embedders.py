@@ -9,7 +9,7 @@ import numpy as np
 from anndata import AnnData
 
 from txfm.artifact.format import WEIGHTS
-from txfm.artifact.provenance import studies_seen
+from txfm.artifact.provenance import seen_among, studies_seen, unknown_among
 from txfm.embedder import Embedder
 from txfm.embedding.run import ReadingOptions
 from txfm.errors import InputError
@@ -145,24 +145,34 @@ def refuse_seen(studies: Sequence[str], source: str | Path, card: Mapping[str, A
     InputError
         It was.
     """
-    seen = studies_seen(card)
-    if known := sorted(seen & set(studies)):
+    if known := seen_among(studies, card):
         raise InputError(
             f"The model was trained on {', '.join(known)}: a comparison on it says nothing about unseen data",
             where=str(source),
-            expected=f"a study other than {', '.join(sorted(seen))}",
+            expected=f"a study other than {', '.join(sorted(studies_seen(card)))}",
             found=", ".join(known),
             todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
         )
 
 
 def unchecked(samples: LabelledSamples, models: Sequence[str | Path], studies: Sequence[str]) -> list[str]:
-    """A warning where `refuse_seen` had no study to look for; none otherwise."""
-    if not models or samples.studies or studies:
+    """Warnings where `refuse_seen` could not tell: no name of a study, or one that a model does not know."""
+    if not models:
         return []
+    named = [*samples.studies, *studies]
+    if not named:
+        return [
+            "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
+            "it was not checked"
+        ]
+    models_of: dict[str, list[str]] = {}
+    for source in models:
+        for study in unknown_among(named, find_artifact(source, verify=False).card):
+            models_of.setdefault(study, []).append(_label(source))
     return [
-        "Nothing names the study of this file (no column study in obs, no --study): whether a model was trained on "
-        "it was not checked"
+        f"{study} is neither a training study nor a held-out one of {', '.join(labels)}: whether its samples were "
+        "trained on under another name was not checked"
+        for study, labels in sorted(models_of.items())
     ]
 
 

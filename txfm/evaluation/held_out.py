@@ -10,11 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 import zarr
 
-from txfm.artifact.provenance import studies_seen
+from txfm.artifact.provenance import seen_among, studies_seen
 from txfm.booleans import strict_booleans
 from txfm.corpus.variant import Variant
 from txfm.errors import InputError
 from txfm.evaluation.probes import N_FOLDS
+from txfm.evaluation.shared_samples import refuse_other_variant
 
 LABEL_COLUMNS = ("cell_line", "cell_type", "perturbation", "tissue", "donor", "batch")
 EXPECTED = "a .zarr folder written by `curate-evaluation`"
@@ -26,6 +27,8 @@ class HeldOut:
 
     Attributes
     ----------
+    path : Path
+        Of the store.
     adata : anndata.AnnData
         Raw counts (CSR) of the genes that the study measured, and of no other.
     labels : numpy.ndarray (n_samples,), str
@@ -35,6 +38,7 @@ class HeldOut:
         Number of samples by the reason why they are not compared.
     """
 
+    path: Path
     adata: anndata.AnnData
     labels: np.ndarray
     identity: dict[str, Any]
@@ -106,6 +110,7 @@ def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
     samples = adata[rows, strict_booleans(adata.var["measured"], f"{store}, var['measured']")].copy()
     samples.X = sp.csr_matrix(samples.X)
     return HeldOut(
+        path=store,
         adata=samples,
         labels=labels[rows],
         identity=identity,
@@ -151,20 +156,12 @@ def refuse_leakage(study: str, model_folder: Path, card: Mapping[str, Any], vari
         The study is among the training studies of the model or of one that it was fine-tuned from, or among the
         variant's stores; or the variant's digest differs.
     """
-    known = sorted(studies_seen(card) | set(variant.studies))
-    if study in known:
+    if seen_among([study], card) or study in variant.studies:
         raise InputError(
             f"The model was trained on {study}: a comparison on it says nothing about unseen data",
             where=str(model_folder),
-            expected=f"a study other than {', '.join(known)}",
+            expected=f"a study other than {', '.join(sorted(studies_seen(card) | set(variant.studies)))}",
             found=study,
             todo="evaluate on a held-out study, or on a model whose variant leaves this study out",
         )
-    if card["variant"]["digest"] != variant.digest:
-        raise InputError(
-            f"Variant {variant.name} of this corpus is not what the model was trained on: PCA would see other samples",
-            where=str(model_folder),
-            expected=card["variant"]["digest"],
-            found=variant.digest,
-            todo="name the corpus that the model was trained on, or train the model again",
-        )
+    refuse_other_variant(model_folder, card, variant)

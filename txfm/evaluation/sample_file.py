@@ -12,6 +12,8 @@ import zarr
 from txfm.embedding.inputs.damage import damage_told
 from txfm.errors import InputError
 
+NAMED_LABELS = 20
+
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Any]:
@@ -87,7 +89,13 @@ def obsm_keys(group: Any) -> tuple[str, ...]:
     return tuple(obsm.dtype.names or ()) if isinstance(obsm, h5py.Dataset) else tuple(obsm)
 
 
-def check_names(path: Path, columns: Mapping[str, str], obsm: Sequence[str], where: str) -> None:
+def check_names(
+    path: Path,
+    columns: Mapping[str, str],
+    obsm: Sequence[str],
+    where: str,
+    labels: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Refuse a file without what a benchmark will read of it; only names are read, so that it takes no time.
 
     Parameters
@@ -98,18 +106,37 @@ def check_names(path: Path, columns: Mapping[str, str], obsm: Sequence[str], whe
     obsm : sequence of str
     where : str
         What names the file, such as a key of a config.
+    labels : mapping of str to sequence of str, optional
+        Column -> labels that some cell has; looked up where the column is categorical, as anndata writes text.
 
     Raises
     ------
     InputError
-        There is no such file, column or key.
+        There is no such file, column, key or label.
     """
     with open_file(path) as group:
         existing, keys = _columns(group["obs"]), obsm_keys(group)
+        categories = {column: _categories(group["obs"], column) for column in labels or {} if column in existing}
     for key, column in columns.items():
         require_column(column, existing, f"{path} ({where}.{key})")
     for key in obsm:
         require_key(key, keys, f"{path} ({where}.obsm)")
+    for column, known in categories.items():
+        if known is not None:
+            _require_labels((labels or {})[column], known, f"{path}, obs[{column!r}] ({where})")
+
+
+def _require_labels(labels: Sequence[str], existing: Sequence[str], where: str) -> None:
+    missing = [label for label in labels if label not in existing]
+    if missing:
+        more = ["..."] if len(existing) > NAMED_LABELS else []
+        raise InputError(
+            f"No cell is labelled {', '.join(missing)}",
+            where=where,
+            expected="one of " + ", ".join([*existing[:NAMED_LABELS], *more]),
+            found=", ".join(missing),
+            todo=_closest(missing[0], existing),
+        )
 
 
 def _columns(obs: Any) -> list[str]:
@@ -117,6 +144,16 @@ def _columns(obs: Any) -> list[str]:
     if isinstance(obs, h5py.Dataset):
         return [name for name in obs.dtype.names or () if name != "index"]
     return [str(name) for name in obs.attrs.get("column-order", ())]
+
+
+def _categories(obs: Any, column: str) -> list[str] | None:
+    """Labels of a categorical column; None of another one, which would have to be read."""
+    element = None if isinstance(obs, h5py.Dataset) else obs[column]
+    if element is None or not hasattr(element, "keys") or "categories" not in element:
+        return None
+    categories = element["categories"]
+    is_bytes = isinstance(categories, h5py.Dataset) and h5py.check_string_dtype(categories.dtype)
+    return [str(value) for value in (categories.asstr() if is_bytes else categories)[:]]
 
 
 def _closest(name: str, existing: Sequence[str]) -> str:

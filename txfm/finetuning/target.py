@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from txfm.artifact.provenance import studies_seen
+from txfm.artifact.provenance import seen_among
 from txfm.embedding.run import ReadingOptions
 from txfm.errors import InputError
 from txfm.pretrained import PretrainedModel
@@ -69,7 +69,7 @@ def refuse_seen(studies: Iterable[str], model: PretrainedModel) -> None:
     InputError
         The model, or one that it was fine-tuned from, saw samples of one of these studies.
     """
-    seen = ", ".join(sorted(set(studies) & studies_seen(model.card)))
+    seen = ", ".join(seen_among(studies, model.card))
     if not seen:
         return
     raise InputError(

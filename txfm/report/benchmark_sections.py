@@ -71,9 +71,9 @@ def benchmarks_section(build: Build, figures: Path) -> Section:
 
 
 def _hint(build: Build, benchmark: str) -> Cell:
-    results = build.address(build.folder) if build.address(build.folder) != "." else f"results/{build.name}"
-    model = f"{results}/models/{build.models[0].name}" if build.models else f"{results}/models/MODEL"
-    command = COMMANDS[benchmark].format(results=f"results/{build.name}", model=model)
+    results = f"results/{build.name}"
+    model = f"{results}/models/{build.models[0].name if build.models else 'MODEL'}"
+    command = COMMANDS[benchmark].format(results=results, model=model)
     return Markup("{}: there are no scores yet. <code>python -m txfm evaluate {}</code> makes them.").format(
         TITLES[benchmark], command
     )
@@ -81,7 +81,7 @@ def _hint(build: Build, benchmark: str) -> Cell:
 
 def _scores_part(build: Build, path: Path, frame: pd.DataFrame, record: dict[str, Any], figures: Path) -> Section:
     folder = path.parent.relative_to(build.folder).as_posix()
-    name = "scores_" + folder.removeprefix("evaluation").strip("/").replace("/", "_").replace(".", "_")
+    name = "scores_" + folder.removeprefix("evaluation").strip("/").replace("/", "~")
     benchmarks = list(dict.fromkeys(frame["benchmark"]))
     primary = frame[frame["primary"]]
     datasets = list(dict.fromkeys((primary if len(primary) else frame)["dataset"]))
@@ -136,8 +136,8 @@ def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path)
     if not processed:
         drawn["series"] = drawn["embedder"]
     titles = [
-        f"{title}, {postprocessing}" if postprocessing else title
-        for title, postprocessing in zip(_metric_titles(summary), summary["postprocessing"], strict=True)
+        f"{metric}, {postprocessing}" if postprocessing else metric
+        for metric, postprocessing in zip(_metric_titles(summary), summary["postprocessing"], strict=True)
     ]
     told = zip(summary["embedder"], titles, summary["mean"], summary["sd"], strict=True)
     spec = dot_chart(
@@ -214,7 +214,7 @@ def _tasks_table(name: str, frame: pd.DataFrame, record: dict[str, Any]) -> Tabl
         caption="Scores of tasks, times 100 as in Table 2 of the paper: the best post-processing, and a fixed one",
         columns=[
             words("embedder", "embedder"),
-            words("task", "task"),
+            Column(title="task", text=lambda record: metric_title(record["task"], "")),
             mean_and_sd("best", "best", "best_sd", ".2f", "not scored"),
             words("best post-processing", "best_postprocessing"),
             mean_and_sd(fixed, "fixed", "fixed_sd", ".2f", "not scored"),

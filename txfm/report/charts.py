@@ -19,6 +19,10 @@ from txfm.report.tables import write_frame
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 PNG_SCALE = 2
+NOTICE = (
+    "Vega, Vega-Lite and Vega-Embed: copyright University of Washington Interactive Data Lab, BSD 3-Clause License, "
+    "https://github.com/vega/vega/blob/main/LICENSE; lodash.debounce: copyright JS Foundation, MIT License"
+)
 EXPOSED = "window.vegaEmbed = vegaEmbed;"  # all that the page's script calls
 FONT = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 NOT_INSTALLED = (
@@ -77,7 +81,7 @@ def javascript() -> str:
 
     bundle = vl_convert.javascript_bundle(EXPOSED)
     assert "</script" not in bundle
-    return bundle
+    return f"/*! {NOTICE} */\n{bundle}"
 
 
 def page_config(theme: Theme) -> dict[str, Any]:

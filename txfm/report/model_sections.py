@@ -154,7 +154,11 @@ def evaluation_section(build: Build, figures: Path) -> Section:
     """Comparisons on held-out studies."""
     key, title = "evaluation", "Evaluation on held-out studies"
     if not build.tables:
-        return Section(key=key, title=title, paragraphs=["No evaluation was run in this build."])
+        hint = Markup(
+            "No evaluation was run in this build. The workflow compares models on the studies of "
+            "<code>select.studies_for_evaluation</code>; <code>python -m txfm evaluate held-out</code> does it by hand."
+        )
+        return Section(key=key, title=title, paragraphs=[hint])
     paragraphs, pictures, tables = [], [], []
     for path, table in build.tables.items():
         study = table["held_out"]["study"] + (" [SIMULATED]" if table["held_out"]["simulated"] else "")

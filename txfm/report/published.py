@@ -27,6 +27,7 @@ QUANTITIES = {
     AVERAGE: "Perturbation benchmark: average of six tasks, times 100, best post-processing of each",
     RECALL: "Gene benchmark: known relationships that decoder weights recall, %",
 }
+FORMS = {AVERAGE: ".2f", RECALL: ".1f"}  # as printed
 COLUMNS = ["quantity", "model", "data", "source", "value", "highest"]
 
 # Table 2: iLISI is printed between 0 and 1 and enters the average times 100.
@@ -161,7 +162,8 @@ def _anchor_chart(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _beside(frame: pd.DataFrame) -> Table:
     def value(record: Record) -> str:
-        ends = dict.fromkeys(format(record[name], ".2f") for name in ("value", "highest"))
+        form = FORMS[record["quantity"]]
+        ends = dict.fromkeys(format(record[name], form) for name in ("value", "highest"))
         return " to ".join(ends)
 
     return Table(
@@ -176,6 +178,7 @@ def _beside(frame: pd.DataFrame) -> Table:
         ],
         records=[{str(name): value for name, value in row.items()} for row in frame[COLUMNS].to_dict("records")],
         is_published=lambda record: record["source"] == PUBLISHED,
+        folded=True,
     )
 
 

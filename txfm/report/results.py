@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import zarr
@@ -106,7 +107,7 @@ class Build:
 
     def address(self, path: Path) -> str:
         """A file or folder below `folder`, as the page's links name it."""
-        return Path(os.path.relpath(path, self.page_folder)).as_posix()
+        return quote(Path(os.path.relpath(path, self.page_folder)).as_posix())
 
     def link(self, path: Path, text: str = "") -> Cell:
         """A link to a file below `folder`; its plain name where it is not there."""

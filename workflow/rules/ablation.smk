@@ -36,6 +36,7 @@ use rule benchmark_genes as benchmark_grid_genes with:
         models=grid_files,
         gene_types=ancient("results/{name}/corpus/genes.parquet"),
         relations=relations(),
+        truth=[],  # the grid compares recall alone
     output:
         record="results/{name}/ablation/genes/scores.json",
         scores=multiext("results/{name}/ablation/genes/scores", ".parquet", ".tsv", ".md"),

@@ -44,7 +44,8 @@ if PLAN.evaluation_files and workflow.is_main_process:
     try:
         for name, file in PLAN.evaluation_files.items():
             if Path(file.path).exists() or file.path not in made:
-                check_names(Path(file.path), file.columns, file.obsm, f"config, key evaluation.files.{name}")
+                key = f"config, key evaluation.files.{name}"
+                check_names(Path(file.path), file.columns, file.obsm, key, file.labels)
     except ModelError as error:
         raise WorkflowError(str(error)) from None
 if PLAN.obstacles() and workflow.is_main_process:

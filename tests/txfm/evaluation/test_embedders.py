@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 import txfm
 from txfm.__main__ import main
+from txfm.artifact.provenance import unknown_among
 from txfm.embedder import Embedder
 from txfm.errors import InputError
-from txfm.evaluation.embedders import check_embedders, embeddings_of
+from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
 from txfm.evaluation.sample_file import check_names
 from txfm.evaluation.samples import read_samples
 
@@ -100,6 +101,9 @@ def test_names_of_a_file_are_checked_without_reading_it(tmp_path, suffix):
         check_names(path, {"batch": "lane"}, [], "config")
     with pytest.raises(InputError, match=r"no 'X_othr' in obsm(.|\n)*config.obsm(.|\n)*X_other"):
         check_names(path, {}, ["X_othr"], "config")
+    check_names(path, {}, [], "config", {"guide": ["a"]})
+    with pytest.raises(InputError, match=r"labelled c, d(.|\n)*one of a, b\n"):
+        check_names(path, {}, [], "config", {"guide": ["a", "c", "d"]})
 
 
 def test_names_of_a_file_of_old_anndata_are_checked(tmp_path):
@@ -119,6 +123,26 @@ def test_a_model_that_saw_the_study_is_refused(pca, tmp_path):
     unnamed = read_samples(write_cells(tmp_path / "unseen.h5ad"))
     with pytest.raises(InputError, match="The model was trained on alpha"):
         next(embeddings_of(unnamed, [pca], studies=["alpha"]))
+
+
+@pytest.mark.parametrize("name", ["Beta", "BETA ", "-beta"])
+def test_a_study_is_known_under_another_spelling(pca, tmp_path, name):
+    seen = read_samples(write_cells(tmp_path / "seen.h5ad", studies=name))
+    with pytest.raises(InputError, match=f"The model was trained on {name}"):
+        next(embeddings_of(seen, [pca]))
+
+
+def test_a_study_that_a_model_does_not_know_is_told(pca, tmp_path):
+    samples = read_samples(write_cells(tmp_path / "cells.h5ad", studies="my_screen"))
+    (warning,) = unchecked(samples, [pca], [])
+    assert "my_screen is neither a training study nor a held-out one of tiny.pca" in warning
+    held_out = read_samples(write_cells(tmp_path / "held_out.h5ad", studies="omega"))
+    assert unchecked(held_out, [pca], []) == []
+    assert unchecked(samples, [], []) == []
+    (warning,) = unchecked(held_out, [pca], ["nowhere"])
+    assert "nowhere" in warning
+    of_format_0_1 = {"training_studies": {"beta": {}}, "parent": None, "held_out": None}
+    assert unknown_among(["Beta", "omega"], of_format_0_1) == ["omega"]
 
 
 def test_nothing_to_compare_and_two_of_one_name_are_refused(pca, tmp_path):

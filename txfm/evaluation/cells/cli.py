@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.embedders import check_embedders, embeddings_of, unchecked
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
+    from txfm.evaluation.shared_samples import compare_with_training
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
     samples = read_samples(args.file)
     cells = read_cells(samples, args.label, args.batch)
     check_embedders(samples, args.models, args.obsm)
+    not_compared = compare_with_training(args.file, args.models, args.corpus)
     embeddings = embeddings_of(
         samples,
         args.models,
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     )
     dataset = args.name or args.file.stem
     outcome = run_benchmark(cells, embeddings, settings, dataset, lambda line: print(line, flush=True))
-    outcome.warnings.extend(unchecked(samples, args.models, args.study))
+    outcome.warnings.extend([*unchecked(samples, args.models, args.study), *not_compared])
     frame = score_frame(outcome.scores)
     refuse_empty(frame, outcome.not_scored, args.file)
     summary = summarise(frame)

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.perturbation.constants import constants as screen_constants
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
+    from txfm.evaluation.shared_samples import compare_with_training
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     device = str(hardware.device)
     samples = read_samples(args.file)
     question = _question(args, samples, device)
+    not_compared = compare_with_training(args.file, args.models, args.corpus)
     models = layer_embeddings(
         samples,
         args.models,
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     outcome = score_layers(question, models, dataset, lambda line: print(line, flush=True))
     frame = score_frame(outcome.scores)
     refuse_empty(frame, outcome.not_scored, args.file)
-    outcome.warnings.extend(unchecked(samples, args.models, args.study))
+    outcome.warnings.extend([*unchecked(samples, args.models, args.study), *not_compared])
     settings = {
         "label": args.label,
         "batch": args.batch,

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
     from txfm.evaluation.relation_files import find_relations
     from txfm.evaluation.samples import read_samples
     from txfm.evaluation.scores import refuse_empty, score_frame, software, write_scores
+    from txfm.evaluation.shared_samples import compare_with_training
     from txfm.evaluation.telling import tell_not_scored
     from txfm.hardware import choose_hardware
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
         samples, args.perturbation, args.batch, args.control, counts=args.counts, max_cells=args.max_cells
     )
     check_embedders(samples, args.models, args.obsm)
+    not_compared = compare_with_training(args.file, args.models, args.corpus)
     embeddings = embeddings_of(
         samples,
         args.models,
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     )
     dataset = args.name or args.file.stem
     outcome = run_benchmark(screen, embeddings, relations, settings, dataset, lambda line: print(line, flush=True))
-    outcome.warnings.extend(unchecked(samples, args.models, args.study))
+    outcome.warnings.extend([*unchecked(samples, args.models, args.study), *not_compared])
     frame = score_frame(outcome.scores)
     refuse_empty(frame, outcome.not_scored, args.file)
     summary = summarise(frame, settings.fixed, settings.tasks)
