@@ -78,8 +78,8 @@ def checked_rows(rows: object, n: int, what: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def refuse_not_finite(values: np.ndarray, what: str) -> None:
-    """Refuse vectors (n, d) that hold NaN or infinity; memory does not grow with n.
+def refuse_not_finite(values: np.ndarray, what: str, rows: np.ndarray | None = None) -> None:
+    """Refuse vectors (n, d) that hold NaN or infinity; memory does not grow with n. `rows` (n,): theirs in the file.
 
     Raises
     ------
@@ -90,10 +90,11 @@ def refuse_not_finite(values: np.ndarray, what: str) -> None:
     blocks = ((start, np.isfinite(values[start : start + ROWS_AT_A_TIME]).all(axis=1)) for start in starts)
     bad = [start + row for start, finite in blocks for row in np.flatnonzero(~finite).tolist()]
     if bad:
+        first = bad[0] if rows is None else int(rows[bad[0]])
         raise InputError(
             f"The {what} holds values that are not finite numbers",
             expected="numbers that are finite in float32",
-            found=f"{len(bad):,} such rows of {len(values):,}, the first is row {bad[0]:,}",
+            found=f"{len(bad):,} such rows of {len(values):,}, the first is row {first:,}",
             todo="leave these samples out, or embed them again",
         )
 

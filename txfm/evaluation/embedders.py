@@ -74,7 +74,7 @@ class Embedding:
             Some are not finite, or they say nothing: all are the same. Other rows are not looked at.
         """
         values = self.values[rows if self.rows is None else np.searchsorted(self.rows, rows)]
-        refuse_not_finite(values, "embedding")
+        refuse_not_finite(values, "embedding", rows)
         refuse_constant(values, self.label)
         return values
 

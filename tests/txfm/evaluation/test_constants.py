@@ -22,7 +22,7 @@ def named_numbers(module: Path) -> set[str]:
     found = set()
     for statement in ast.parse(module.read_text()).body:
         if isinstance(statement, ast.Assign) and any(
-            isinstance(part, ast.Constant) and isinstance(part.value, int | float) for part in ast.walk(statement.value)
+            isinstance(part, ast.Constant) and type(part.value) in (int, float) for part in ast.walk(statement.value)
         ):
             targets = (name for target in statement.targets for name in ast.walk(target) if isinstance(name, ast.Name))
             found |= {name.id for name in targets if name.id.isupper()}

@@ -173,6 +173,8 @@ def test_only_the_rows_that_are_scored_have_to_be_finite(tmp_path, bad):
     np.testing.assert_array_equal(embedding.of_rows(others), values[others].astype(np.float32))
     with pytest.raises(InputError, match=r"(?s)1 such rows of 12, the first is row 3.*do: leave these samples out"):
         embedding.of_rows(np.arange(N_CELLS))
+    with pytest.raises(InputError, match="1 such rows of 2, the first is row 3"):  # by the file's count
+        embedding.of_rows(np.array([5, 3]))
 
 
 def test_what_is_no_file_of_samples_is_refused(tmp_path):

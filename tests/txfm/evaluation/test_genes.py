@@ -209,9 +209,9 @@ def test_a_sweep_ends_at_what_the_table_has(results: Path) -> None:
 
 def test_a_run_leaves_nothing_of_an_earlier_one(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    for name in ("sweep.parquet", "mine.txt"):
-        (out / name).write_text("old")
+    evaluate(folder, folder / "pca", "--sweep", "--out", out)
+    assert (out / "sweep.parquet").is_file()
+    (out / "mine.txt").write_text("mine")
     evaluate(folder, folder / "pca", "--out", out)
     assert sorted(path.name for path in out.iterdir()) == [
         "comparisons.parquet",

@@ -9,7 +9,7 @@ from txfm.evaluation.components import PCA_SEED, WIDEST_COVARIANCE
 from txfm.evaluation.embedders import RANDOM_SEED, RANDOM_WIDTH
 from txfm.evaluation.perturbation import decoders, knn_probe, linear_probe, lisi
 from txfm.evaluation.perturbation.accuracy import TOP
-from txfm.evaluation.perturbation.consistency import EFAAR_SIGNIFICANT, SIGNIFICANT
+from txfm.evaluation.perturbation.consistency import EFAAR_SIGNIFICANT, LEAST_NULL, SIGNIFICANT
 from txfm.evaluation.perturbation.run import WIDEST_TVN
 from txfm.evaluation.perturbation.screen import SAMPLE_SEED, TARGET_SUM
 from txfm.evaluation.perturbation.splits import SPLIT_SEED, TRAIN_SHARE
@@ -40,7 +40,12 @@ def constants() -> dict[str, dict[str, Any]]:
             "pca_seed": PCA_SEED,
             "top": TOP,
         },
-        "pcst": {"n_null_cells": N_NULL_CELLS, "p_below": SIGNIFICANT, "efaar_p_at_most": EFAAR_SIGNIFICANT},
+        "pcst": {
+            "n_null_cells": N_NULL_CELLS,
+            "p_below": SIGNIFICANT,
+            "efaar_p_at_most": EFAAR_SIGNIFICANT,
+            "efaar_least_null": LEAST_NULL,
+        },
         "bmdb": {"thresholds": list(THRESHOLDS), "least_perturbations": LEAST_PERTURBATIONS},
         "inv": {
             "counts_per_cell": TARGET_SUM,
