@@ -17,7 +17,7 @@ from chromium import chromium
 from txfm.errors import InputError
 from txfm.evaluation.scores import Score, score_frame, write_scores
 from txfm.report import build_page, charts, cli, embedding_maps
-from txfm.report.benchmark_sections import beside_published
+from txfm.report.benchmark_sections import beside_published, over_trainings
 from txfm.report.corpus_figures import kept_share, samples_of
 from txfm.report.embedding_maps import drawn_samples
 from txfm.report.page import Section, render
@@ -375,7 +375,7 @@ def test_a_table_of_an_earlier_page_does_not_stay(results, page):
 
 def test_benchmarks_show_scores_and_how_they_were_made(page):
     text = text_of(page)
-    assert "Genes: atlas: mean ± sd over seeds" in text
+    assert "Genes: atlas: mean ± sd over the benchmark's seeds (first weights, drawn cells)" in text
     assert "txfm 0.4 ± 0.1 pca 0.3 ± 0.1" in text
     assert "Left out: 7 genes without a name." in text
     assert "Warnings the null has few pairs" in text
@@ -397,6 +397,30 @@ def test_a_grid_has_both_p_values_the_interval_and_the_costs(page):
     assert row in text
     assert "depth: 2 132 40 4,321 200 1,234 0.25" in text
     assert "depth: 2 saw 100 samples, the default 4,321: not equal compute" in text
+
+
+def test_trainings_of_a_model_are_averaged_over_what_each_scored():
+    of = {
+        "benchmark": "cell_types",
+        "dataset": "atlas",
+        "kind": "txfm",
+        "variant": "all",
+        "model": "m",
+        "task": "clusters",
+    }
+    of |= {"metric": "nmi", "postprocessing": "", "hits": None, "trials": None, "primary": True, "secondary": False}
+    values = {
+        ("all.nano.s0", 0, 0): 0.1,
+        ("all.nano.s0", 0, 1): 0.3,
+        ("all.nano.s1", 1, 0): 0.6,
+        ("all.pca", 0, 0): 0.5,
+    }
+    frame = pd.DataFrame(
+        [of | {"embedder": e, "model_seed": m, "seed": s, "value": v} for (e, m, s), v in values.items()]
+    )
+    found = over_trainings(frame).set_index("embedder")
+    assert found.loc["all.nano", ["mean", "sd", "n"]].tolist() == pytest.approx([0.4, 0.4 / 2**0.5, 2])
+    assert found.loc["all.pca", "n"] == 1
 
 
 def test_a_metric_is_named_with_its_task_and_no_word_is_there_twice():

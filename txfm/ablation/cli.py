@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from txfm.errors import InputError
+from txfm.evaluation.destination import check_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare the cells of a grid."""
-    if args.out.suffix != ".json":
-        raise InputError("The output is not a .json file", expected="table.json", found=str(args.out))
+    check_file(args.out, ".json")
     from txfm.ablation import table
     from txfm.ablation.comparison import compare
     from txfm.ablation.cost import costs

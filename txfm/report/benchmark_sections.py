@@ -1,6 +1,7 @@
 """Section of the page about benchmarks: every folder of scores, every grid of ablations, and the paper's values."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ COMMANDS = {
 }
 NO_CHOICE = "no choice"  # of post-processing: the task has an alignment of its own
 KEYS = ["dataset", "task", "metric", "postprocessing", "embedder"]
+SEEDS = "the benchmark's seeds (first weights, drawn cells)"
 
 
 def benchmarks_section(build: Build, figures: Path) -> Section:
@@ -102,7 +104,11 @@ def _scores_part(build: Build, path: Path, frame: pd.DataFrame, record: dict[str
         pictures = _scores_picture(name, summary, title, figures)
         if benchmarks == ["perturbation"]:
             tables.append(_tasks_table(name, frame, record))
-        tables.append(_scores_table(name, summary, title))
+        trainings = over_trainings(primary)
+        if (trainings["n"] > 1).any():
+            caption = f"{title}: mean ± sd over training seeds, of what the benchmark's own seeds gave on average"
+            tables.append(_scores_table(f"{name}_trainings", trainings, caption))
+        tables.append(_scores_table(name, summary, f"{title}: mean ± sd over {SEEDS}"))
     return Section(
         key=name,
         title=title,
@@ -113,9 +119,21 @@ def _scores_part(build: Build, path: Path, frame: pd.DataFrame, record: dict[str
     )
 
 
-def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean, sd (n - 1; NaN for one value) and number of values by `KEYS`."""
-    return scores.groupby(KEYS, sort=False)["value"].agg(mean="mean", sd="std", n="count").reset_index()
+def summarise(scores: pd.DataFrame, keys: Sequence[str] = KEYS) -> pd.DataFrame:
+    """Mean, sd (n - 1; NaN for one value) and number of values by the keys."""
+    return (
+        scores.groupby(list(keys), sort=False, dropna=False)["value"]
+        .agg(mean="mean", sd="std", n="count")
+        .reset_index()
+    )
+
+
+def over_trainings(scores: pd.DataFrame) -> pd.DataFrame:
+    """As `summarise`, over the training seeds of a model: the embedder `all.nano.s0` is a training of `all.nano`."""
+    by_training = summarise(scores.assign(model_seed=scores["model_seed"].astype("Int64")), [*KEYS, "model_seed"])
+    names = zip(by_training["embedder"], by_training["model_seed"], strict=True)
+    by_training["embedder"] = [name if pd.isna(seed) else name.removesuffix(f".s{seed}") for name, seed in names]
+    return summarise(by_training.rename(columns={"mean": "value"}))
 
 
 def _metric_titles(summary: pd.DataFrame) -> list[str]:
@@ -154,11 +172,11 @@ def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path)
         spec,
         drawn,
         figures,
-        title="Mean and spread over seeds",
-        alt=f"Dots with whiskers, mean and standard deviation over seeds. {title}. "
+        title="Mean and spread over the benchmark's seeds",
+        alt=f"Dots with whiskers, mean and standard deviation over {SEEDS}. {title}. "
         + " ".join(f"{embedder}, {metric}: {_mean_sd(mean, sd)}." for embedder, metric, mean, sd in told),
-        caption="Mean and standard deviation over seeds of primary metrics, in each metric's own unit. Point at a dot "
-        "for its exact value.",
+        caption=f"Mean and standard deviation over {SEEDS}, of primary metrics in each metric's own unit; the spread "
+        "is no error between trainings. Point at a dot for its exact value.",
     )
 
 
@@ -166,7 +184,7 @@ def _mean_sd(mean: float, sd: float) -> str:
     return f"{mean:.4g}" + ("" if pd.isna(sd) else f" ± {sd:.2g}")
 
 
-def _scores_table(name: str, summary: pd.DataFrame, title: str) -> Table:
+def _scores_table(name: str, summary: pd.DataFrame, caption: str) -> Table:
     """A row an embedder and post-processing, a column a metric; the file has a row a number."""
     titled = summary.assign(title=_metric_titles(summary))
     cells = {
@@ -186,7 +204,7 @@ def _scores_table(name: str, summary: pd.DataFrame, title: str) -> Table:
     lines = titled[["embedder", "postprocessing"]].drop_duplicates().to_dict("records")
     return Table(
         name=name,
-        caption=f"{title}: mean ± sd over seeds",
+        caption=caption,
         columns=[
             words("embedder", "embedder"),
             *([chosen] if processed else []),
