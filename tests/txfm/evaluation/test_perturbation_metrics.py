@@ -242,6 +242,16 @@ def test_probes_do_not_depend_on_the_order_of_rows(probe):
     assert again == first
 
 
+def test_dimensions_without_variation_among_training_cells_change_no_linear_probe():
+    weak = cells(strength=0.3)
+    split = split_screen(weak.perturbation, weak.batch, weak.is_control)
+    constant = np.full((len(weak.batch), 300), 2.5, dtype=np.float32)
+    constant[split.test1] += 1  # what no training cell has, nothing was learnt of
+    wide = np.concatenate([weak.embedding, constant], axis=1)
+    expected = linear_probe(weak.embedding, weak.perturbation, split.train, split.test1)
+    assert linear_probe(wide, weak.perturbation, split.train, split.test1) == expected
+
+
 def test_a_test_cell_of_an_unknown_class_is_left_out():
     train, test = np.arange(0, 600), np.arange(600, 720)
     known = np.isin(NOISE.perturbation[test], NOISE.perturbation[train])

@@ -25,7 +25,8 @@ class ProbeSettings:
     learning_rate, start_learning_rate, weight_decay : float
         Of AdamW.
     standardise : bool
-        Scale every dimension by mean and standard deviation of the training cells.
+        Scale every dimension by mean and standard deviation of the training cells. One that is the same in all of them
+        tells no class from another and is left out: of log counts that is every gene that the study did not measure.
     """
 
     epochs: int = 250
@@ -79,6 +80,9 @@ def linear_probe(
     test, test_targets = rows_of_known(labels, test, classes)
     rows = embedding[train], embedding[test]
     if settings.standardise:
+        varies = np.ptp(rows[0], axis=0) > 0
+        if varies.any() and not varies.all():
+            rows = rows[0][:, varies], rows[1][:, varies]
         scaler = StandardScaler().fit(rows[0])
         rows = scaler.transform(rows[0]), scaler.transform(rows[1])
     x_train, x_test = (torch.as_tensor(np.asarray(each, dtype=np.float32), device=device) for each in rows)
