@@ -97,6 +97,8 @@ def test_modules_of_a_simulated_screen_are_sought_in_the_models_vectors(
     assert (jobs["simulate_screen"], jobs["train"], jobs["benchmark_study"]) == (2, 6, 1)
     output = workflow(SCREEN).run("-n", "-p", "results/screen/evaluation/genes/scores.json")[1]
     assert "--modules --truth sources/simulated_screen/screen.h5ad" in output
+    assert "--gene-types" not in output  # its annotation states no types
+    assert "--gene-types" in workflow(MINI).run("-n", "-p", "results/mini/evaluation/genes/scores.json")[1]
     config = _config(tmp_path / "real.yaml", evaluation={"true_modules": "gtex_lung"})
     code, output = workflow(SCREEN, config).run("-n")
     assert code != 0

@@ -365,6 +365,11 @@ def relations_option():
     return " ".join([*(["--relations", shlex.quote(PLAN.relations)] if PLAN.relations else []), "--without-relations"])
 
 
+def gene_types_option(wildcards, input):
+    """Return the option of the gene benchmark for types of genes, which a table of ids and names does not have."""
+    return "" if PLAN.annotation.format == "id_name_csv" else f"--gene-types {shlex.quote(str(input.gene_types))}"
+
+
 def true_modules():
     """Return the file of the simulated screen whose modules of genes are known."""
     return [f"sources/{source}/{file}" for source, file in SIMULATED if source == PLAN.true_modules]

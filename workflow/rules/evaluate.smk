@@ -167,9 +167,10 @@ rule benchmark_genes:
         runtime=2 * 60,
     params:
         relations=relations_option(),
+        types=gene_types_option,
         modules=modules_option,
         folders=evaluated(),
         out=subpath(output.record, parent=True),
     shell:
-        "python -m txfm evaluate genes {params.folders:q} {params.relations} --gene-types {input.gene_types:q}"
+        "python -m txfm evaluate genes {params.folders:q} {params.relations} {params.types}"
         " {params.modules} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
