@@ -1,7 +1,8 @@
 """What a benchmark compares: trained models and fitted baselines by folder, and embeddings of the file itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ RANDOM_WIDTH, RANDOM_SEED = 32, 0
 RANDOM_LABEL = "random"
 ALL = "all"  # of a record's `not_scored`: what is true of every embedder, task or post-processing
 AS_FOUND = ReadingOptions()
+Given = Callable[[], tuple[Path | AnnData, str]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -220,8 +222,9 @@ def embeddings_of(
     artifacts = [find_artifact(source) for source in models]
     for source, artifact in zip(models, artifacts, strict=True):
         refuse_seen([*samples.studies, *studies], source, artifact.card)
+    given = cache(partial(_given, samples, counts, rows))  # counts of chosen rows are read once for all models
     for source, artifact in zip(models, artifacts, strict=True):
-        yield embedding_of(samples, source, model_of(artifact, device), counts, reading, rows)
+        yield embedding_of(given, source, model_of(artifact, device), reading, rows)
     chosen = slice(None) if rows is None else rows
     for key in obsm:
         identity = {"source": f"obsm[{key!r}]"}
@@ -234,25 +237,34 @@ def embeddings_of(
         yield Embedding(label=RANDOM_LABEL, kind="random", values=values[chosen], rows=rows, identity=identity)
 
 
+def whole_file(samples: LabelledSamples, counts: str = "X") -> Given:
+    """What a model is given to embed all samples, for `embedding_of`."""
+    return partial(_given, samples, counts, None)
+
+
+def _given(samples: LabelledSamples, counts: str, rows: np.ndarray | None) -> tuple[Path | AnnData, str]:
+    """Samples and where their counts are; of chosen rows the counts are read."""
+    if rows is None:
+        return samples.path, counts
+    matrix, var = samples.counts(rows, counts)
+    return AnnData(matrix, var=var), "X"
+
+
 def embedding_of(
-    samples: LabelledSamples,
+    given: Given,
     source: str | Path,
     model: Embedder,
-    counts: str = "X",
     reading: ReadingOptions = AS_FOUND,
     rows: np.ndarray | None = None,
 ) -> Embedding | Refused:
-    """Embed the samples with a model that was opened from `source`; whether it has seen them is not looked at.
+    """Embed samples with a model that was opened from `source`; whether it has seen them is not looked at.
 
-    Parameters: see `embeddings_of`.
+    Parameters: see `embeddings_of`; `given` tells the samples and where their counts are.
     """
     card = model.card
     try:
-        given: Path | AnnData = samples.path
-        if rows is not None:
-            matrix, var = samples.counts(rows, counts)
-            given, counts = AnnData(matrix, var=var), "X"
-        values = model.embed(given, counts=counts, verbose=False, **asdict(reading))
+        embedded, counts = given()
+        values = model.embed(embedded, counts=counts, verbose=False, **asdict(reading))
     except InputError as error:
         return Refused(label=_label(source), reason="; ".join(filter(None, [reason_of(error), error.todo])))
     return Embedding(

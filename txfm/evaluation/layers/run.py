@@ -12,7 +12,7 @@ from txfm.errors import InputError
 from txfm.evaluation.cells import run as cell_types
 from txfm.evaluation.cells.cells import LabelledCells
 from txfm.evaluation.cells.settings import Settings as CellSettings
-from txfm.evaluation.embedders import AS_FOUND, Embedding, Refused, embedding_of, refuse_seen
+from txfm.evaluation.embedders import AS_FOUND, Embedding, Refused, embedding_of, refuse_seen, whole_file
 from txfm.evaluation.layers.vectors import AllLayers, by_layer
 from txfm.evaluation.perturbation import run as perturbation
 from txfm.evaluation.perturbation.screen import Screen
@@ -117,7 +117,7 @@ def layer_embeddings(
         refuse_seen([*samples.studies, *studies], source, model.card)
         opened.append(AllLayers(model, layers))
     for source, model in zip(models, opened, strict=True):
-        embedding = embedding_of(samples, source, model, counts, reading)
+        embedding = embedding_of(whole_file(samples, counts), source, model, reading)
         yield embedding if isinstance(embedding, Refused) else list(by_layer(embedding, model.layers))
 
 
