@@ -24,9 +24,10 @@ from txfm.baselines.training_samples import shared_genes
 from txfm.corpus import open_corpus
 from txfm.errors import InputError
 from txfm.evaluation import held_out_cli as cli
+from txfm.evaluation import probes
 from txfm.evaluation.compare import untrained_twin
 from txfm.evaluation.held_out import read_held_out
-from txfm.evaluation.probes import clustering_nmi, few_shot, linear_probe, standardise
+from txfm.evaluation.probes import clustering_nmi, few_shot, in_span, linear_probe, standardise
 from txfm.evaluation.table import reading
 from txfm.evaluation.thinning import thin_counts
 from txfm.preprocess import log_normalise
@@ -86,6 +87,29 @@ def test_few_shot_never_tests_on_the_samples_it_was_shown():
 def test_standardising_gives_every_dimension_the_same_weight_and_leaves_constants_alone():
     embedding = np.random.default_rng(0).standard_normal((50, 3)) * [1.0, 1000.0, 0.0] + 5
     np.testing.assert_allclose(standardise(embedding).std(axis=0), [1.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize(("measure", "effect"), [(linear_probe, 2), (clustering_nmi, 7)])
+@pytest.mark.parametrize("n_genes", [300, 40])
+def test_more_genes_than_samples_change_no_score(measure, effect, n_genes, monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(LINES, 30)
+    of_class = effect * n_genes**-0.5 * rng.standard_normal((3, n_genes))
+    embedding = rng.poisson(2.0, (90, n_genes)) + np.repeat(of_class, 30, axis=0)
+    embedding[:, 5] = 1.0
+    score = measure(embedding, labels)
+    monkeypatch.setattr(probes, "in_span", lambda rows, others: (rows, others))
+    np.testing.assert_allclose(score.values, measure(embedding, labels).values, atol=1e-9)
+    assert 0.1 < score.mean < 1.0  # neither chance nor the top: there is something to differ in
+
+
+def test_vectors_in_the_span_of_the_rows_keep_their_products():
+    rng = np.random.default_rng(0)
+    rows, others = rng.standard_normal((6, 40)), rng.standard_normal((3, 40))
+    few, of_others = in_span(rows, others)
+    assert few.shape == (6, 6)
+    np.testing.assert_allclose(few @ few.T, rows @ rows.T)
+    np.testing.assert_allclose(of_others @ few.T, others @ rows.T)
 
 
 # --- thinning

@@ -35,6 +35,19 @@ THINNING_SEED = 0
 SHUFFLE_SEED = 0
 
 
+FitKey = tuple[str, tuple[str, ...], float]  # variant, genes and library size of a PCA
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SettingScores:
+    """Scores of an embedding in one setting."""
+
+    embedder: str
+    scaling: str
+    n_dimensions: int
+    scores: dict[str, Score]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """Scores of one embedder on one depth of counts.
@@ -75,13 +88,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Candidate:
-    """An embedder, and what its rows say of it."""
+    """An embedder, and what its rows say of it; `fit_key` of a PCA is the same for models that share it."""
 
     name: str
     genes: str
     gene_ids: tuple[str, ...]
     n_training_samples: int
     embedder: Embedder
+    fit_key: FitKey | None = None
 
 
 def compare(
@@ -120,7 +134,8 @@ def compare(
         if not refuse_shared_samples(study.path, corpus, variant):
             print(f"warning: {not_compared(variant.name)}", flush=True)
     depths = {"full": study, "thinned": thinned(study, counts_per_sample)}
-    fitted: dict[tuple[str, tuple[str, ...], float], Baseline] = {}
+    fitted: dict[FitKey, Baseline] = {}
+    scored: dict[tuple[FitKey, str], list[_SettingScores]] = {}
     rows: list[Row] = []
     refused: dict[str, str] = {}
     for folder, model in zip(model_folders, models, strict=True):
@@ -130,7 +145,7 @@ def compare(
                 row
                 for candidate in _candidates(model, study, corpus, fitted)
                 for depth, at_depth in depths.items()
-                for row in _score(candidate, at_depth, depth, folder.name, model)
+                for row in _rows(candidate, at_depth, depth, folder.name, model, scored)
             ]
         except InputError as error:
             refused[folder.name] = reason_of(error)
@@ -146,43 +161,62 @@ def thinned(study: HeldOut, counts_per_sample: int) -> HeldOut:
     return replace(study, adata=adata)
 
 
-def _score(candidate: _Candidate, study: HeldOut, depth: str, name: str, model: Embedder) -> list[Row]:
-    embedding = candidate.embedder.embed(study.adata, verbose=False).astype(np.float64)
-    shuffled = np.random.default_rng(SHUFFLE_SEED).permutation(study.labels)
-    settings = [
-        (candidate.name, "raw", embedding, study.labels),
-        (candidate.name, "standardised", standardise(embedding), study.labels),
-    ]
-    if candidate.name == "txfm":
-        settings.append(("shuffled_labels", "raw", embedding, shuffled))
-    with threadpool_limits(PROBE_THREADS):
-        scores = [
-            {metric: measure(vectors, labels) for metric, measure in METRICS.items()}
-            for _, _, vectors, labels in settings
-        ]
+def _rows(
+    candidate: _Candidate,
+    study: HeldOut,
+    depth: str,
+    name: str,
+    model: Embedder,
+    scored: dict[tuple[FitKey, str], list[_SettingScores]],
+) -> list[Row]:
+    if candidate.fit_key is None:
+        settings = _score(candidate, study)
+    elif (settings := scored.get((candidate.fit_key, depth), [])) == []:
+        settings = scored[candidate.fit_key, depth] = _score(candidate, study)
     return [
         Row(
             model=name,
             variant=model.card["variant"]["name"],
             seed=int(model.card["seed"]),
             samples_seen=int(model.card["samples_seen"]),
-            embedder=title,
+            embedder=setting.embedder,
             genes=candidate.genes,
-            scaling=scaling,
+            scaling=setting.scaling,
             depth=depth,
             n_genes=len(candidate.gene_ids),
             median_counts=float(np.median(np.asarray(study.counts(candidate.gene_ids).sum(axis=1)))),
-            n_dimensions=embedding.shape[1],
+            n_dimensions=setting.n_dimensions,
             n_training_samples=candidate.n_training_samples,
-            scores=scores_of_setting,
+            scores=setting.scores,
         )
-        for (title, scaling, _, _), scores_of_setting in zip(settings, scores, strict=True)
+        for setting in settings
     ]
 
 
-def _candidates(
-    model: Embedder, study: HeldOut, corpus: Path, fitted: dict[tuple[str, tuple[str, ...], float], Baseline]
-) -> Iterator[_Candidate]:
+def _score(candidate: _Candidate, study: HeldOut) -> list[_SettingScores]:
+    """Raw and standardised; and of a TxFM with shuffled labels, too."""
+    embedding = candidate.embedder.embed(study.adata, verbose=False).astype(np.float64)
+
+    def score(title: str, scaling: str, vectors: np.ndarray, labels: np.ndarray, **known: Score) -> _SettingScores:
+        with threadpool_limits(PROBE_THREADS):
+            scores = {
+                name: known[name] if name in known else measure(vectors, labels) for name, measure in METRICS.items()
+            }
+        return _SettingScores(embedder=title, scaling=scaling, n_dimensions=vectors.shape[1], scores=scores)
+
+    raw = score(candidate.name, "raw", embedding, study.labels)
+    probe = raw.scores["linear_probe"]  # it standardises by itself
+    settings = [
+        raw,
+        score(candidate.name, "standardised", standardise(embedding), study.labels, linear_probe=probe),
+    ]
+    if candidate.name == "txfm":
+        shuffled = np.random.default_rng(SHUFFLE_SEED).permutation(study.labels)
+        settings.append(score("shuffled_labels", "raw", embedding, shuffled))
+    return settings
+
+
+def _candidates(model: Embedder, study: HeldOut, corpus: Path, fitted: dict[FitKey, Baseline]) -> Iterator[_Candidate]:
     """The model; and beside a TxFM its untrained twin, and PCA of its training samples over genes that all measured."""
     measured = set(study.measured_ids)
     known = tuple(gene for gene in model.vocabulary.ensembl_ids if gene in measured)
@@ -207,7 +241,12 @@ def _candidates(
             fitted[key] = fit.pca(open_training(corpus, variant, vocabulary=genes), library_size=library_size)
         n_fitted = fitted[key].card["samples_seen"]
         yield _Candidate(
-            name="pca", genes=title, gene_ids=genes.ensembl_ids, n_training_samples=n_fitted, embedder=fitted[key]
+            name="pca",
+            genes=title,
+            gene_ids=genes.ensembl_ids,
+            n_training_samples=n_fitted,
+            embedder=fitted[key],
+            fit_key=key,
         )
 
 

@@ -7,7 +7,6 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 N_FOLDS = 5
@@ -16,6 +15,7 @@ PROBE_C = 1.0  # inverse L2 strength; fixed, not searched: every embedder gets t
 SHOTS = 3
 N_DRAWS = 50
 CLUSTER_SEEDS = tuple(range(10))
+KMEANS_TOLERANCE = 1e-4  # scikit-learn's default
 CLUSTER_STARTS = 5  # k-means++ starts per seed, the best by inertia is kept: labels are never looked at
 
 
@@ -45,6 +45,29 @@ def standardise(embedding: np.ndarray) -> np.ndarray:
     return StandardScaler().fit_transform(np.asarray(embedding, dtype=np.float64))
 
 
+def in_span(rows: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same vectors in fewer coordinates, if there are more dimensions than rows.
+
+    Distances between rows and all dot products with them stay, and so do k-means on the rows and a logistic regression
+    with an L2 penalty that they fit: its weights lie in their span. Thousands of genes take a tenth of the time.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray (n, d)
+    others : numpy.ndarray (m, d)
+        Their part outside of the span of `rows` is lost.
+
+    Returns
+    -------
+    numpy.ndarray (n, min(n, d))
+    numpy.ndarray (m, min(n, d))
+    """
+    if rows.shape[1] <= len(rows):
+        return rows, others
+    basis, triangle = np.linalg.qr(rows.T)
+    return triangle.T, others @ basis
+
+
 def linear_probe(embedding: np.ndarray, labels: np.ndarray, seeds: tuple[int, ...] = PROBE_SEEDS) -> Score:
     """Accuracy of a linear classifier on cells of held-out folds.
 
@@ -60,12 +83,15 @@ def linear_probe(embedding: np.ndarray, labels: np.ndarray, seeds: tuple[int, ..
     -------
     Score
         One accuracy a fold. Scaler (StandardScaler) and logistic regression (L2, C = 1) see the training folds only.
+        The embedding's own scaling does not matter, then.
     """
     values = []
     for seed in seeds:
         for train, test in StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(embedding, labels):
-            probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=5000))
-            values.append(float(probe.fit(embedding[train], labels[train]).score(embedding[test], labels[test])))
+            scaler = StandardScaler().fit(embedding[train])
+            shown, hidden = in_span(scaler.transform(embedding[train]), scaler.transform(embedding[test]))
+            probe = LogisticRegression(C=PROBE_C, max_iter=5000).fit(shown, labels[train])
+            values.append(float(probe.score(hidden, labels[test])))
     return Score(values=tuple(values))
 
 
@@ -117,8 +143,13 @@ def clustering_nmi(embedding: np.ndarray, labels: np.ndarray, seeds: tuple[int, 
         One NMI a seed.
     """
     n_classes = len(np.unique(labels))
+    shown, _ = in_span(embedding, embedding[:0])
+    tolerance = (
+        KMEANS_TOLERANCE * shown.shape[1] / embedding.shape[1]
+    )  # it is a share of the mean variance of a dimension
     values = []
     for seed in seeds:
-        clusters = KMeans(n_classes, n_init=CLUSTER_STARTS, random_state=seed).fit_predict(embedding)
+        kmeans = KMeans(n_classes, n_init=CLUSTER_STARTS, tol=tolerance, random_state=seed)
+        clusters = kmeans.fit_predict(shown)
         values.append(float(normalized_mutual_info_score(labels, clusters)))
     return Score(values=tuple(values))
