@@ -102,7 +102,8 @@ def run(args: argparse.Namespace, minutes: float, seed: int, samples_seen: int) 
     lines = lines_of(folder, "validation")
     lines = lines[:: -(-len(lines) // 100)] + lines[-1:]  # enough to draw
     curve = [{key: line[key] for key in CURVE} for line in lines]
-    about = {"minutes": minutes, "seed": seed, "samples_seen": samples_seen, "model": args.model}
+    variant = json.loads((folder / "model.json").read_text())["variant"]
+    about = {"minutes": minutes, "seed": seed, "samples_seen": samples_seen, "model": args.model, "variant": variant}
     write_json(record, about | {"rows": scores_on_held_out(args, folder), "curve": curve})
 
 
