@@ -376,7 +376,7 @@ def test_a_table_of_an_earlier_page_does_not_stay(results, page):
 def test_benchmarks_show_scores_and_how_they_were_made(page):
     text = text_of(page)
     assert "Genes: atlas: mean ± sd over the benchmark's seeds (first weights, drawn cells)" in text
-    assert "txfm 0.4 ± 0.1 pca 0.3 ± 0.1" in text
+    assert "txfm 0.400 ± 0.100 pca 0.300 ± 0.100" in text
     assert "Left out: 7 genes without a name." in text
     assert "Warnings the null has few pairs" in text
     assert "settings thresholds 0.05, 0.95" in text
@@ -426,7 +426,7 @@ def test_trainings_of_a_model_are_averaged_over_what_each_scored():
 def test_a_metric_is_named_with_its_task_and_no_word_is_there_twice():
     assert metric_title("lin", "top1") == "linear probe: top1"
     assert metric_title("ilisi", "ilisi") == "iLISI"
-    assert metric_title("linear", "macro_f1") == "linear: macro f1"
+    assert metric_title("linear", "macro_f1") == "linear: macro-F1"
     assert metric_title("few_shot", "few-shot, full counts") == "few-shot, full counts"
 
 

@@ -18,6 +18,7 @@ from txfm.report.ablation_part import grid_part
 from txfm.report.charts import chart
 from txfm.report.dot_charts import dot_chart, with_whiskers
 from txfm.report.drawing import Picture
+from txfm.report.layer_charts import layer_chart, with_layers
 from txfm.report.page import Section
 from txfm.report.palette import looks
 from txfm.report.published import AVERAGE, OURS, RECALL, published_part
@@ -32,6 +33,7 @@ TITLES = {
     "layers": "Layers",
     "held_out": "Held-out studies",
 }
+DATASETS = {"union": "all databases"}  # of relations of genes
 # What makes the scores of a benchmark; {results} and {model} are filled in
 COMMANDS = {
     "perturbation": "perturbation SCREEN.h5ad --perturbation COLUMN --batch COLUMN --control LABEL"
@@ -44,6 +46,12 @@ COMMANDS = {
 NO_CHOICE = "no choice"  # of post-processing: the task has an alignment of its own
 KEYS = ["dataset", "task", "metric", "postprocessing", "embedder"]
 SEEDS = "the benchmark's seeds (first weights, drawn cells)"
+SPREAD = "Mean and spread over the benchmark's seeds"
+EXPLAINED = (
+    f"Mean and standard deviation over {SEEDS}, of primary metrics in each metric's own unit; the spread is no error "
+    "between trainings. Point at a dot for its exact value."
+)
+NUMBERS = {"mean": "mean", "sd": "sd", "n": "values"}  # of the tooltips
 
 
 def benchmarks_section(build: Build, figures: Path) -> Section:
@@ -94,14 +102,16 @@ def _scores_part(build: Build, path: Path, frame: pd.DataFrame, record: dict[str
         ),
         dropped_in_words(record),
     ]
-    title = f"{', '.join(TITLES[benchmark] for benchmark in benchmarks)}: {', '.join(datasets)}"
+    named = ", ".join(DATASETS.get(dataset, dataset) for dataset in datasets)
+    title = f"{', '.join(TITLES[benchmark] for benchmark in benchmarks)}: {named}"
     pictures: list[Picture] = []
     tables: list[Table] = []
     if primary.empty:
         paragraphs.append("None of its metrics is a primary one; all are in the record.")
     else:
         summary = summarise(primary)
-        pictures = _scores_picture(name, summary, title, figures)
+        draw = _layers_picture if benchmarks == ["layers"] else _scores_picture
+        pictures = draw(name, summary, title, figures)
         if benchmarks == ["perturbation"]:
             tables.append(_tasks_table(name, frame, record))
         trainings = over_trainings(primary)
@@ -153,35 +163,47 @@ def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path)
     drawn["series"] = drawn["postprocessing"].where(drawn["postprocessing"] != "", NO_CHOICE)
     if not processed:
         drawn["series"] = drawn["embedder"]
-    titles = [
-        f"{metric}, {postprocessing}" if postprocessing else metric
-        for metric, postprocessing in zip(_metric_titles(summary), summary["postprocessing"], strict=True)
-    ]
-    told = zip(summary["embedder"], titles, summary["mean"], summary["sd"], strict=True)
     spec = dot_chart(
         drawn,
         looks(list(dict.fromkeys(drawn["series"]))),
         {"embedder": "embedder", "metric": "metric", "dataset": "data"}
         | ({"postprocessing": "post-processing"} if processed else {})
-        | {"mean": "mean", "sd": "sd", "n": "values"},
+        | NUMBERS,
         legend="post-processing" if processed else None,
         dodged=processed,
     )
-    return chart(
-        name,
-        spec,
+    alt = f"Dots with whiskers, mean and standard deviation over {SEEDS}. {title}. {_told(summary)}"
+    return chart(name, spec, drawn, figures, title=SPREAD, alt=alt, caption=EXPLAINED)
+
+
+def _layers_picture(name: str, summary: pd.DataFrame, title: str, figures: Path) -> list[Picture]:
+    drawn = with_layers(with_whiskers(summary))
+    drawn["metric"] = _metric_titles(summary)
+    drawn["panel"], drawn["series"] = drawn["postprocessing"], drawn["model"]
+    series = list(dict.fromkeys(drawn["series"]))
+    spec = layer_chart(
         drawn,
-        figures,
-        title="Mean and spread over the benchmark's seeds",
-        alt=f"Dots with whiskers, mean and standard deviation over {SEEDS}. {title}. "
-        + " ".join(f"{embedder}, {metric}: {_mean_sd(mean, sd)}." for embedder, metric, mean, sd in told),
-        caption=f"Mean and standard deviation over {SEEDS}, of primary metrics in each metric's own unit; the spread "
-        "is no error between trainings. Point at a dot for its exact value.",
+        looks(series),
+        {"model": "model", "layer": "layer", "metric": "metric"} | NUMBERS,
+        legend="model" if len(series) > 1 else None,
     )
+    alt = f"Lines from the first layer to the last, with whiskers, a model a line. {title}. {_told(summary)}"
+    return chart(name, spec, drawn, figures, title=SPREAD, alt=alt, caption=EXPLAINED)
+
+
+def _told(summary: pd.DataFrame) -> str:
+    """Every number of a picture in words."""
+    titles = [
+        f"{metric}, {postprocessing}" if postprocessing else metric
+        for metric, postprocessing in zip(_metric_titles(summary), summary["postprocessing"], strict=True)
+    ]
+    told = zip(summary["embedder"], titles, summary["mean"], summary["sd"], strict=True)
+    return " ".join(f"{embedder}, {metric}: {_mean_sd(mean, sd)}." for embedder, metric, mean, sd in told)
 
 
 def _mean_sd(mean: float, sd: float) -> str:
-    return f"{mean:.4g}" + ("" if pd.isna(sd) else f" ± {sd:.2g}")
+    """Shares and scores of at most a few units: three decimals, so that columns can be read down."""
+    return f"{mean:.3f}" + ("" if pd.isna(sd) else f" ± {sd:.3f}")
 
 
 def _scores_table(name: str, summary: pd.DataFrame, caption: str) -> Table:

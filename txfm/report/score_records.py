@@ -9,10 +9,20 @@ from txfm.report.tables import Table, words
 # Parts of the record that are shown as they are, in this order; `not_scored` and `warnings` have places of their own
 PARTS = ("settings", "inputs", "screen", "cells", "dropped", "small_gene_sets", "embedders", "software")
 
+IN_WORDS = {
+    "nmi": "NMI",
+    "ari": "ARI",
+    "asw_label": "ASW of labels",
+    "asw_batch": "ASW of batches",
+    "macro_f1": "macro-F1",
+    "mlp": "MLP",
+}
+
 
 def metric_title(task: str, metric: str) -> str:
     """A task and its metric in words, each once."""
-    title, of_metric = TASKS.get(task, task.replace("_", " ")), metric.replace("_", " ")
+    title = TASKS.get(task) or IN_WORDS.get(task, task.replace("_", " "))
+    of_metric = IN_WORDS.get(metric, metric.replace("_", " "))
     if metric in (task, ""):
         return title
     return of_metric if of_metric.replace("-", " ").lower().startswith(title) else f"{title}: {of_metric}"
@@ -50,9 +60,16 @@ def record_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
 
 
 def dropped_in_words(record: Mapping[str, Any]) -> str:
-    """One sentence."""
-    counts = [f"{value} {what}" for what, value in _leaves(record.get("dropped")) if value != "0"]
-    return f"Left out: {'; '.join(counts) or 'nothing'}."
+    """One sentence: counts of what was dropped, and reasons with the embedders that they are of."""
+    reasons: dict[str, list[str]] = {}
+    counts = []
+    for what, value in _leaves(record.get("dropped")):
+        if not value.isdigit():
+            reasons.setdefault(value, []).append(what)
+        elif value != "0":
+            counts.append(f"{value} {what}")
+    named = [f"{', '.join(embedders)} ({reason})" for reason, embedders in reasons.items()]
+    return f"Left out: {'; '.join([*counts, *named]) or 'nothing'}."
 
 
 def _labelled(part: Any) -> Any:

@@ -1,0 +1,54 @@
+"""How the page shows the layers of networks, and what it says of embedders that were left out."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from txfm.report.benchmark_sections import _layers_picture, summarise
+from txfm.report.score_records import dropped_in_words
+
+LAYERS = ("block1", "block2", "cls", "decoder1")
+
+
+def scores(postprocessings: tuple[str, ...] = ("",)) -> pd.DataFrame:
+    of = {"dataset": "atlas", "task": "clusters", "metric": "nmi"}
+    return pd.DataFrame(
+        [
+            of
+            | {"embedder": f"{model}:{layer}", "postprocessing": processing}
+            | {"value": place / 10 + seed / 100 + (model == "b")}
+            for model in ("a", "b")
+            for place, layer in enumerate(LAYERS)
+            for processing in postprocessings
+            for seed in (0, 1)
+        ]
+    )
+
+
+@pytest.mark.parametrize("postprocessings", [("",), ("none", "centering")])
+def test_a_model_is_a_line_over_its_layers_in_the_order_of_the_network(postprocessings, tmp_path):
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (extra report)")
+    (picture,) = _layers_picture("layers", summarise(scores(postprocessings)), "Layers: atlas", tmp_path)
+    (view,) = picture.spec["concat"]
+    assert view["title"] == "clusters: NMI"
+    if postprocessings != ("",):
+        assert view["facet"]["sort"] == list(postprocessings)
+        view = view["spec"]
+    assert view["layer"][0]["encoding"]["x"]["sort"] == list(LAYERS)
+    assert view["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["a", "b"]
+    drawn = pd.read_parquet(tmp_path / "layers.parquet")
+    first = drawn[(drawn["model"] == "b") & (drawn["panel"] == postprocessings[0])]
+    assert first["layer"].tolist() == list(LAYERS)
+    assert first["mean"].tolist() == pytest.approx([1.005, 1.105, 1.205, 1.305])
+    lines = re.findall(r'aria-roledescription="line mark"', (tmp_path / "layers.svg").read_text())
+    assert len(lines) == 2 * len(postprocessings)
+    assert "b:cls, clusters: NMI" in picture.alt
+
+
+def test_a_reason_is_said_once_with_all_that_it_is_of():
+    dropped = {"a.hvg": "it has no vectors", "b.hvg": "it has no vectors", "cells without label": 7, "doublets": 0}
+    assert (
+        dropped_in_words({"dropped": dropped}) == "Left out: 7 cells without label; a.hvg, b.hvg (it has no vectors)."
+    )
+    assert dropped_in_words({}) == "Left out: nothing."
