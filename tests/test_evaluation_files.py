@@ -109,4 +109,5 @@ def test_a_file_that_the_build_fetches_need_not_be_there_yet(workflow: Callable[
     code, output = run.run("-n", "-p", "results/mini/evaluation/cells.cells/scores.json")
     assert code == 0, output
     assert f"evaluate cells {path} --name cells --label=louvain --counts=X --obsm X_other --models" in output
+    assert "--corpus" not in output.split("evaluate cells")[1].splitlines()[0]  # it has no fingerprints
     assert f"output: {path}\n" in output

@@ -70,10 +70,15 @@ def test_the_config_chooses_among_the_benchmarks_for_the_build_and_its_grid(
     assert {"benchmark_grid", "benchmark_grid_genes"}.isdisjoint(grid)
 
 
-@pytest.mark.parametrize("benchmark", ["cells", "layers"])
-def test_benchmarks_of_cells_know_the_batches_of_a_study(benchmark: str, workflow: Callable[..., Any]) -> None:
-    output = workflow(MINI).run("-n", "-p", f"results/mini/evaluation/mixology_3cl.{benchmark}/scores.json")[1]
+@pytest.mark.parametrize(
+    "product", ["evaluation/mixology_3cl.cells", "evaluation/mixology_3cl.layers", "ablation/mixology_3cl.cells"]
+)
+def test_benchmarks_of_cells_know_batches_and_refuse_samples_of_the_corpus(
+    product: str, workflow: Callable[..., Any]
+) -> None:
+    output = workflow(MINI).run("-n", "-p", f"results/mini/{product}/scores.json")[1]
     assert "--label cell_line --batch batch" in output
+    assert f"--corpus results/mini/corpus --out results/mini/{product} " in output
 
 
 def test_genes_are_scored_again_where_relations_come_to_a_machine(workflow: Callable[..., Any], tmp_path: Path) -> None:

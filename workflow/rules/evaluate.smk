@@ -66,6 +66,7 @@ rule benchmark_study:
         store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
         models=[f"{folder}/{file}" for folder in evaluated() for file in ("model.safetensors", "model.json")],
         relations=lambda wildcards: relations() if wildcards.benchmark == "perturbation" else [],
+        corpus=ancient("results/{name}/corpus/corpus.json"),
     output:
         record="results/{name}/evaluation/{study}.{benchmark}/scores.json",
         scores=multiext("results/{name}/evaluation/{study}.{benchmark}/scores", ".parquet", ".tsv", ".md"),
@@ -86,10 +87,11 @@ rule benchmark_study:
         store=subpath(input.store, parent=True),
         columns=benchmark_columns,
         folders=evaluated(),
+        corpus=lambda wildcards: f"--corpus {BUILD}/corpus",  # a store that shares samples with it is refused
         out=subpath(output.record, parent=True),
     shell:
         "python -m txfm evaluate {wildcards.benchmark} {params.store:q} {params.columns} --models {params.folders:q}"
-        " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        " {params.corpus} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
 
 
 # The same on a file of the user's own, with the embeddings in its obsm beside the models.
@@ -111,6 +113,7 @@ use rule benchmark_study as benchmark_file with:
     params:
         store=lambda wildcards, input: input.store,
         columns=file_options,
+        corpus="",  # a file of the user's own has no fingerprints
 
 
 # Which layer of a model holds what: every layer as an embedding. Three seeds, and no MLP: a model has 15 layers and more.
@@ -118,6 +121,7 @@ rule benchmark_layers:
     input:
         store=lambda wildcards: f"{BUILD}/evaluation/{wildcards.study}.{PLAN.evaluation[wildcards.study]}.zarr/zarr.json",
         models=[f"{folder}/{file}" for folder in trained_models() for file in ("model.safetensors", "model.json")],
+        corpus=ancient("results/{name}/corpus/corpus.json"),
     output:
         record="results/{name}/evaluation/{study}.layers/scores.json",
         scores=multiext("results/{name}/evaluation/{study}.layers/scores", ".parquet", ".tsv", ".md"),
@@ -138,11 +142,12 @@ rule benchmark_layers:
         store=subpath(input.store, parent=True),
         columns=layer_columns,
         folders=trained_models(),
+        corpus=subpath(input.corpus, parent=True),
         out=subpath(output.record, parent=True),
     shell:
         "python -m txfm evaluate layers {params.store:q} {params.folders:q} {params.columns} --study {wildcards.study}"
         " --name {wildcards.study} --tasks clusters silhouettes linear --seeds 0 1 2"
-        " --out {params.out:q} --threads {threads} > {log:q} 2>&1"
+        " --corpus {params.corpus:q} --out {params.out:q} --threads {threads} > {log:q} 2>&1"
 
 
 # What the learned vectors of genes know of related genes; without databases of them, scores.json says so.
