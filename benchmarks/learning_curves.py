@@ -73,10 +73,16 @@ def samples_per_minute(args: argparse.Namespace) -> float:
     return 60 * float(json.loads(path.read_text())["samples_per_s"])
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write a record; it is whole or not there."""
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a record, a row of a list a line; it is whole or not there."""
+    lines = []
+    for key, value in content.items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
+        lines.append(f" {json.dumps(key)}: {text}")
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     partial.replace(path)
 
 
@@ -86,8 +92,13 @@ def scores_on_held_out(args: argparse.Namespace, model: Path) -> list[dict[str, 
     command = [sys.executable, "-m", "txfm", "evaluate", "held-out", "--store", args.store, "--label", args.label]
     command += ["--corpus", args.corpus, "--models", model, "--out", table, "--threads", args.threads // args.at_once]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
-    kept = ("embedder", "scaling", "depth", "genes", "n_genes", "n_training_samples", *METRICS)
-    return [{key: row[key] for key in kept if key in row} for row in json.loads(table.read_text())["rows"]]
+    about = ("embedder", "scaling", "depth", "genes", "n_genes", "n_training_samples")
+    rows = json.loads(table.read_text())["rows"]
+    return [
+        {key: row[key] for key in about}
+        | {metric: {key: round(row[metric][key], 4) for key in ("mean", "sd")} for metric in METRICS}
+        for row in rows
+    ]
 
 
 def run(args: argparse.Namespace, minutes: float, seed: int, samples_seen: int) -> None:
@@ -101,7 +112,7 @@ def run(args: argparse.Namespace, minutes: float, seed: int, samples_seen: int) 
     print(f"{name}: {(time.perf_counter() - started) / 60:.1f} minutes", flush=True)
     lines = lines_of(folder, "validation")
     lines = lines[:: -(-len(lines) // 100)] + lines[-1:]  # enough to draw
-    curve = [{key: line[key] for key in CURVE} for line in lines]
+    curve = [{key: round(line[key], 4) for key in CURVE} for line in lines]
     variant = json.loads((folder / "model.json").read_text())["variant"]
     about = {"minutes": minutes, "seed": seed, "samples_seen": samples_seen, "model": args.model, "variant": variant}
     write_json(record, about | {"rows": scores_on_held_out(args, folder), "curve": curve})
