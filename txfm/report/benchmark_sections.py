@@ -16,7 +16,7 @@ from txfm.evaluation.perturbation.summary import summarise as summarise_tasks
 from txfm.evaluation.scores import BENCHMARKS, read_scores
 from txfm.report.ablation_part import grid_part
 from txfm.report.charts import chart
-from txfm.report.dot_charts import dot_chart, with_whiskers
+from txfm.report.dot_charts import dot_chart, with_places, with_whiskers
 from txfm.report.drawing import Picture
 from txfm.report.layer_charts import layer_chart, with_layers
 from txfm.report.page import Section
@@ -163,6 +163,7 @@ def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path)
     drawn["series"] = drawn["postprocessing"].where(drawn["postprocessing"] != "", NO_CHOICE)
     if not processed:
         drawn["series"] = drawn["embedder"]
+    drawn = with_places(drawn)
     spec = dot_chart(
         drawn,
         looks(list(dict.fromkeys(drawn["series"]))),

@@ -29,7 +29,8 @@ def dot_chart(
     Parameters
     ----------
     frame : pandas.DataFrame
-        metric, panel, line, series, mean, low and high (NaN without a whisker). All panels of a metric share one axis.
+        metric, panel, line, series, mean, low and high (NaN without a whisker); dodged, also place. All panels of a
+        metric share one axis.
     series_looks : mapping of str to Look
         Of every series, in the order of the legend.
     tooltips : mapping of str to str
@@ -37,7 +38,7 @@ def dot_chart(
     legend : str, optional
         Title of the legend of series; without, there is none.
     dodged : bool
-        Series of a line are set one below the other.
+        Series of a line are set one below the other, at their `place`.
     reference : float, optional
         Where a vertical line marks no effect.
     """
@@ -48,7 +49,8 @@ def dot_chart(
     n_columns = min(2, len(metrics)) if side_by_side else 1
     dots, whiskers = _layers(lines, series_looks, tooltips, legend, dodged)
     ground = {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"x": {"datum": reference}}}
-    height = max(LINE_STEP, SERIES_STEP * len(series_looks) + 6) if dodged else LINE_STEP
+    n_places = int(frame["place"].max()) + 1 if dodged else 1
+    height = max(LINE_STEP, SERIES_STEP * n_places + 6)
     views = []
     for metric, of_metric in panels.items():
         has_whiskers = frame.loc[frame["metric"] == metric, "low"].notna().any()
@@ -96,7 +98,7 @@ def _layers(
         "tooltip": [{"field": column, "title": title} for column, title in tooltips.items()],
     }
     if dodged:
-        shared["yOffset"] = {"field": "series", "type": "nominal", "sort": names, "scale": {"paddingInner": 0.2}}
+        shared["yOffset"] = {"field": "place", "type": "ordinal", "scale": {"paddingInner": 0.2}}
     x = {"type": "quantitative", "title": None, "scale": {"zero": False, "padding": 8}, "axis": {"tickCount": 5}}
     whiskers = {
         "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.75},
@@ -108,6 +110,13 @@ def _layers(
         "encoding": shared | {"x": x | {"field": "mean"}, "shape": by_shape},
     }
     return dots, whiskers
+
+
+def with_places(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with place: how many series of a line come before one; a line has no room for those it lacks."""
+    order = {name: number for number, name in enumerate(dict.fromkeys(frame["series"]))}
+    ranks = frame["series"].map(order).groupby([frame["metric"], frame["panel"], frame["line"]]).rank(method="dense")
+    return frame.assign(place=ranks.astype(int) - 1)
 
 
 def with_whiskers(frame: pd.DataFrame, mean: str = "mean", sd: str = "sd") -> pd.DataFrame:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from txfm.artifact.sums import sums_of
 from txfm.evaluation.table import DEPTHS, METRIC_TITLES, embedder_title, method, samples_seen
 from txfm.report.charts import chart
-from txfm.report.dot_charts import dot_chart, with_whiskers
+from txfm.report.dot_charts import dot_chart, with_places, with_whiskers
 from txfm.report.drawing import Picture, picture
 from txfm.report.embedding_maps import MAX_POINTS, UMAP_NEIGHBOURS, UMAP_SEED, maps, umap_map
 from txfm.report.page import Section, study_cell
@@ -214,7 +214,7 @@ def _comparison_picture(build: Build, table: dict[str, Any], study: str, figures
         for row in table["rows"]
         if row["depth"] == depth
     ]
-    drawn = with_whiskers(pd.DataFrame(rows))
+    drawn = with_places(with_whiskers(pd.DataFrame(rows)))
     spec = dot_chart(
         drawn,
         {name: look for name, look in looks(models).items() if name in shown},

@@ -1,4 +1,4 @@
-"""How the page shows the layers of networks, and what it says of embedders that were left out."""
+"""Plots of benchmarks on the page: layers of networks, lines of dots; and what it says of embedders left out."""
 
 import re
 
@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from txfm.report.benchmark_sections import _layers_picture, summarise
+from txfm.report.dot_charts import SERIES_STEP, dot_chart, with_places, with_whiskers
+from txfm.report.palette import looks
 from txfm.report.score_records import dropped_in_words
 
 LAYERS = ("block1", "block2", "cls", "decoder1")
@@ -52,3 +54,12 @@ def test_a_reason_is_said_once_with_all_that_it_is_of():
         dropped_in_words({"dropped": dropped}) == "Left out: 7 cells without label; a.hvg, b.hvg (it has no vectors)."
     )
     assert dropped_in_words({}) == "Left out: nothing."
+
+
+def test_a_line_has_room_for_its_own_series_alone():
+    of = {"metric": "nmi", "panel": "", "mean": 0.5, "sd": 0.1}
+    rows = [("txfm", "a"), ("txfm", "b"), ("pca", "c"), ("txfm", "c"), ("hvg", "d")]
+    drawn = with_places(with_whiskers(pd.DataFrame([of | {"line": line, "series": series} for line, series in rows])))
+    assert drawn["place"].tolist() == [0, 1, 0, 2, 0]
+    spec = dot_chart(drawn, looks(list("abcd")), {}, dodged=True)
+    assert spec["concat"][0]["height"]["step"] == 3 * SERIES_STEP + 6
