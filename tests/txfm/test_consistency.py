@@ -96,16 +96,21 @@ def test_blocks_give_what_loops_over_cells_give(monkeypatch: pytest.MonkeyPatch)
     assert found.n_null_cells == 90
 
 
-def test_alignment_is_pca_of_controls_and_then_each_batch_standardised(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [12, 300])  # more dimensions than the 150 controls: as log counts of all genes have
+def test_alignment_is_pca_of_controls_and_then_each_batch_standardised(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sklearn.decomposition import PCA
 
-    values, cells, _ = simulated()
-    scores = PCA().fit(values[cells.is_control]).transform(values)
+    values, cells, _ = simulated(width=width)
+    n_components = min(width, int(cells.is_control.sum()) - 1)
+    scores = PCA(n_components).fit(values[cells.is_control]).transform(values)
     for batch in range(4):
         own = cells.batch == batch
         scores[own] = (scores[own] - scores[own].mean(axis=0)) / scores[own].std(axis=0)
     small_blocks(monkeypatch)
     found = np.concatenate([block for _, block in align(ArrayEmbeddings(values), cells).blocks()])
+    assert found.shape[1] == n_components
     np.testing.assert_allclose(found @ found.T, scores @ scores.T, atol=1e-9)  # signs of components are free
 
 

@@ -115,25 +115,47 @@ def _components_of_controls(embeddings: Embeddings, is_control: np.ndarray) -> t
             found=f"{n_controls} of {len(is_control):,} cells",
             todo="correct `obs.control_labels` of the study, or name the labels with --controls",
         )
-    shift = np.zeros(width)  # near the mean, so that the squares below lose no digits
-    total, products, n_seen = np.zeros(width), np.zeros((width, width)), 0
+    centre, directions, variances = (
+        _by_rows(embeddings, is_control) if n_controls < width else _by_products(embeddings, is_control)
+    )
+    order = np.argsort(-variances)[: min(n_controls - 1, width)]
+    order = order[variances[order] > LEAST_VARIANCE * variances.max()]
+    if variances.max() <= 0 or len(order) == 0:
+        raise InputError("All controls have the same embedding", found=f"{n_controls:,} equal vectors")
+    return centre, directions[:, order]
+
+
+def _controls(embeddings: Embeddings, is_control: np.ndarray) -> Iterator[np.ndarray]:
+    """The controls' rows, block by block."""
     for start, block in embeddings.blocks():
         if not np.isfinite(block).all():
             row = start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
             raise InputError("The embeddings hold NaN or infinity", found=f"row {row:,}")
         controls = block[is_control[start : start + len(block)]]
-        if len(controls) == 0:
-            continue
+        if len(controls):
+            yield controls
+
+
+def _by_rows(embeddings: Embeddings, is_control: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean (d,), directions (d, n) and variances (n,) of n controls, fewer than d: rows take less than products."""
+    rows = np.concatenate(list(_controls(embeddings, is_control)))
+    centre = rows.mean(axis=0)
+    _, singular, directions = np.linalg.svd(rows - centre, full_matrices=False)
+    return centre, directions.T, singular**2 / len(rows)
+
+
+def _by_products(embeddings: Embeddings, is_control: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean (d,), directions (d, d) and variances (d,) of any number of controls, from sums over blocks."""
+    width, n_seen = embeddings.shape[1], 0
+    shift = np.zeros(width)  # near the mean, so that the squares below lose no digits
+    total, products = np.zeros(width), np.zeros((width, width))
+    for controls in _controls(embeddings, is_control):
         if n_seen == 0:
             shift = controls.mean(axis=0)
         controls -= shift
         total += controls.sum(axis=0)
         products += controls.T @ controls
         n_seen += len(controls)
-    mean = total / n_controls
-    variances, directions = np.linalg.eigh(products / n_controls - np.outer(mean, mean))
-    order = np.argsort(-variances)[: min(n_controls - 1, width)]
-    order = order[variances[order] > LEAST_VARIANCE * variances.max()]
-    if variances.max() <= 0 or len(order) == 0:
-        raise InputError("All controls have the same embedding", found=f"{n_controls:,} equal vectors")
-    return shift + mean, directions[:, order]
+    mean = total / n_seen
+    variances, directions = np.linalg.eigh(products / n_seen - np.outer(mean, mean))
+    return shift + mean, directions, variances
