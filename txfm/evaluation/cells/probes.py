@@ -15,6 +15,7 @@ from txfm.errors import InputError
 from txfm.evaluation.cells.splits import Split
 from txfm.evaluation.components import leading_components
 from txfm.evaluation.seeded_layers import linear_layer, shuffled_batches
+from txfm.evaluation.small_steps import few_threads
 
 HEADS = ("linear", "mlp")
 
@@ -127,7 +128,8 @@ def classify(
     for learning_rate in settings.learning_rates:
         random = torch.Generator().manual_seed(seed)
         network = _network(x.shape[1], len(classes), head, settings, random).to(device)
-        _train(network, (x[split.train], y), (x[validation], y_validation), learning_rate, settings, random)
+        with few_threads(network, settings.batch_size_samples):
+            _train(network, (x[split.train], y), (x[validation], y_validation), learning_rate, settings, random)
         predicted = classes[_predict(network, x[validation])]
         score = sum(_scores(labels[validation], predicted)) / 2
         if best is None or score > best[0]:

@@ -12,6 +12,7 @@ from txfm.errors import InputError
 from txfm.evaluation.checked_arrays import checked_embedding, checked_labels, checked_rows
 from txfm.evaluation.perturbation.accuracy import Accuracy, count_hits
 from txfm.evaluation.seeded_layers import linear_layer, shuffled_batches
+from txfm.evaluation.small_steps import few_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +145,14 @@ def _train(x: torch.Tensor, y: torch.Tensor, n_classes: int, seed: int, settings
     steps_per_epoch = math.ceil(len(x) / settings.batch_size_cells)
     n_steps, n_warmup = settings.epochs * steps_per_epoch, settings.warmup_epochs * steps_per_epoch
     step = 0
-    for _ in range(settings.epochs):
-        # The order of one batch says nothing
-        several = steps_per_epoch > 1
-        for rows in shuffled_batches(len(x), settings.batch_size_cells, random) if several else (slice(None),):
-            optimiser.param_groups[0]["lr"] = learning_rate_at(step, n_warmup, n_steps, settings)
-            optimiser.zero_grad()
-            cross_entropy(layer(x[rows]), y[rows]).backward()
-            optimiser.step()
-            step += 1
+    with few_threads(layer, min(len(x), settings.batch_size_cells)):
+        for _ in range(settings.epochs):
+            # The order of one batch says nothing
+            several = steps_per_epoch > 1
+            for rows in shuffled_batches(len(x), settings.batch_size_cells, random) if several else (slice(None),):
+                optimiser.param_groups[0]["lr"] = learning_rate_at(step, n_warmup, n_steps, settings)
+                optimiser.zero_grad()
+                cross_entropy(layer(x[rows]), y[rows]).backward()
+                optimiser.step()
+                step += 1
     return layer
