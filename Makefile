@@ -6,6 +6,7 @@ SHELL := /bin/bash
 # Cores that the workflow may use: a number or `all`.
 CORES ?= all
 # Files of tests that run at a time, each file in one process, because its tests share what they made; 0 runs all in pytest's own.
+# Each with one thread of OpenMP and BLAS: threads of several processes wait for each other (OMP_NUM_THREADS has another number).
 TEST_PROCESSES ?= 2
 # The interpreter of .venv; an empty PYTHON is searched for: the first Python 3.11 to 3.13 that can make virtual environments.
 PYTHON ?=
@@ -45,7 +46,7 @@ mini: $(STAMP) ## the real miniature: needs the studies of the folder DIVERSERNA
 	snakemake mini --cores $(CORES) --configfile config/mini.yaml
 
 test: $(STAMP) ## all tests, a real run of the demo workflow included (ARGS="-m 'not slow'" for the quick round)
-	pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, snakefmt, snakemake --lint, codespell
 	ruff check .
