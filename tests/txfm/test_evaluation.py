@@ -219,6 +219,8 @@ def write_held_out(path: Path, *, study: str = "omega", measured_from: int = 5, 
     counts = rng.poisson(means).astype(np.int32)
     measured = np.arange(N_AXIS_GENES) >= measured_from
     counts[:, ~measured] = counts_outside
+    matrix = sp.csr_matrix(counts)
+    matrix.indices = matrix.indices.astype(np.uint16)  # as our stores of fewer than 65,536 genes have them
     obs = pd.DataFrame(index=pd.Index([f"{study}:{row}" for row in range(len(labels))], dtype=object))
     obs["study"] = pd.Categorical([study] * len(labels))
     obs["cell_line"] = pd.Categorical(labels)
@@ -227,7 +229,7 @@ def write_held_out(path: Path, *, study: str = "omega", measured_from: int = 5, 
     var = pd.DataFrame({"symbol": "", "measured": measured}, index=pd.Index(axis_ids(), dtype=object))
     group = zarr.open_group(path, mode="w", zarr_format=3)
     with ad.settings.override(zarr_write_format=3, auto_shard_zarr_v3=True):
-        for name, element in {"X": sp.csr_matrix(counts), "obs": obs, "var": var}.items():
+        for name, element in {"X": matrix, "obs": obs, "var": var}.items():
             ad.io.write_elem(group, name, element)
     attributes = {"study": study, "recipe": "evaluation", "digest": f"digest-{study}"}
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0", **attributes})

@@ -74,7 +74,11 @@ def read_held_out(store: Path, label: str, max_samples: int) -> HeldOut:
     group = _open_store(store)
     # element by element: other files in the store's folder, such as a workflow's time stamps, are no concern of ours
     elements = {name: anndata.io.read_elem(group[name]) for name in ("X", "obs", "var")}
-    adata = anndata.AnnData(X=sp.csr_matrix(elements["X"]), obs=elements["obs"], var=elements["var"])
+    counts = elements["X"]
+    if isinstance(counts, sp.csr_matrix | sp.csr_array):  # indices of few genes are stored as uint16
+        counts = (counts.data, counts.indices.astype(np.int32), counts.indptr)
+    shape = (len(elements["obs"]), len(elements["var"]))
+    adata = anndata.AnnData(X=sp.csr_matrix(counts, shape=shape), obs=elements["obs"], var=elements["var"])
     missing = [f"obs[{name!r}]" for name in ("study", "simulated") if name not in adata.obs]
     if missing or "measured" not in adata.var:
         raise _no_store(store, "no " + ", ".join([*missing, *([] if "measured" in adata.var else ["var['measured']"])]))
