@@ -11,7 +11,7 @@ with all: --at-once 2 takes less time for the same budgets.
 Each training is compared on the held-out study, at full counts and thinned to 300 a cell, with PCA (raw and
 standardised) on the same stores, and what came out is kept as one small file, RECORDS/NAME.<m>min.s<seed>.json, beside
 RECORDS/NAME.rate.json. What has a record is not run again and an interrupted training goes on, so that the hours can be
-had in pieces and on several machines: the table and RECORDS/NAME.png are of the records. Medians and ranges over seeds.
+had in pieces and on several machines: the table and FOLDER/NAME.png are of the records. Medians and ranges over seeds.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def main() -> None:
         record = json.loads(path.read_text())
         runs.setdefault(record["minutes"], []).append(record)
     print_table(runs)
-    draw(runs, args.records / f"{args.name}.png")
+    draw(runs, args.out / f"{args.name}.png")
 
 
 if __name__ == "__main__":
