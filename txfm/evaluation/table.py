@@ -172,7 +172,7 @@ def method(settings: dict[str, Any]) -> list[str]:
         "Counts: median over the samples, on the genes that the embedder uses.",
         "Standardised: every dimension scaled to unit variance over the compared samples, for TxFM and PCA alike.",
         "Untrained: the model's own weights before its first step. Shuffled labels: what chance scores on this study.",
-        "One training seed a model: the sd does not hold the spread between trainings. The sentences below compare the "
+        "One training seed a model: the sd does not hold the spread between trainings. The sentences compare the "
         "best setting of each side, chosen on these same samples; level with: the difference is within the larger sd.",
     ]
 

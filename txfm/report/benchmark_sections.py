@@ -179,8 +179,12 @@ def _scores_picture(name: str, summary: pd.DataFrame, title: str, figures: Path)
 
 def _layers_picture(name: str, summary: pd.DataFrame, title: str, figures: Path) -> list[Picture]:
     drawn = with_layers(with_whiskers(summary))
-    drawn["metric"] = _metric_titles(summary)
-    drawn["panel"], drawn["series"] = drawn["postprocessing"], drawn["model"]
+    drawn["metric"], drawn["panel"], drawn["series"] = _metric_titles(summary), "", drawn["model"]
+    if drawn.groupby("metric")["postprocessing"].nunique().max() > 1:
+        drawn["panel"] = drawn["postprocessing"]
+    else:  # said once, with the metric
+        chosen = drawn["postprocessing"] != ""
+        drawn.loc[chosen, "metric"] += " (" + drawn.loc[chosen, "postprocessing"] + ")"
     series = list(dict.fromkeys(drawn["series"]))
     spec = layer_chart(
         drawn,

@@ -18,6 +18,8 @@ from txfm.report.results import Build, TrainedModel
 from txfm.report.tables import Cell, Column, Record, Table, digest, mean_and_sd, number, words
 from txfm.report.training_charts import LOWEST_DEVIANCE, curve_chart, curve_frame
 
+MOST_SENTENCES = 12  # about comparisons; more are folded
+
 
 def models_section(build: Build, figures: Path) -> Section:
     """Curves and final numbers of the trainings."""
@@ -183,8 +185,20 @@ def evaluation_section(build: Build, figures: Path) -> Section:
         tables += [_scores(table, study, depth) for depth in DEPTHS]
     sentences = [sentence for table in build.tables.values() for sentence in table["reading"]]
     how = method(next(iter(build.tables.values()))["settings"])
-    return Section(
-        key=key, title=title, paragraphs=paragraphs, pictures=pictures, tables=tables, points=[*sentences, *how]
+    points = [*sentences, *how]
+    if len(sentences) > MOST_SENTENCES:
+        tables.append(_sentences(sentences))
+        points = how
+    return Section(key=key, title=title, paragraphs=paragraphs, pictures=pictures, tables=tables, points=points)
+
+
+def _sentences(sentences: list[str]) -> Table:
+    return Table(
+        name="evaluation_reading",
+        caption=f"In words: TxFM beside PCA, {len(sentences)} comparisons",
+        columns=[words("comparison", "comparison")],
+        records=[{"comparison": sentence} for sentence in sentences],
+        folded=True,
     )
 
 
