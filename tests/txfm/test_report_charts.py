@@ -7,6 +7,7 @@ import pytest
 
 from txfm.report.benchmark_sections import _layers_picture, summarise
 from txfm.report.dot_charts import SERIES_STEP, dot_chart, with_places, with_whiskers
+from txfm.report.modules_part import modules_pictures, modules_tables
 from txfm.report.palette import looks
 from txfm.report.score_records import dropped_in_words
 
@@ -63,3 +64,36 @@ def test_a_line_has_room_for_its_own_series_alone():
     assert drawn["place"].tolist() == [0, 1, 0, 2, 0]
     spec = dot_chart(drawn, looks(list("abcd")), {}, dodged=True)
     assert spec["concat"][0]["height"]["step"] == 3 * SERIES_STEP + 6
+
+
+def module_scores() -> pd.DataFrame:
+    values = {
+        ("a", "nmi", "truth"): 0.85,
+        ("a", "ari", "truth"): 0.7,
+        ("a", "n_modules", "modules"): 12.0,
+        ("a", "enriched_modules", "CORUM"): 0.25,
+        ("pca", "nmi", "truth"): 0.6,
+        ("pca", "n_modules", "modules"): 7.0,
+    }
+    of_modules = [
+        dict(zip(("embedder", "metric", "dataset"), key, strict=True)) | {"value": v} for key, v in values.items()
+    ]
+    other = {"embedder": "a", "metric": "recall", "dataset": "union", "value": 0.3, "task": "decoder"}
+    return pd.DataFrame([row | {"task": "modules"} for row in of_modules] + [other])
+
+
+def test_modules_are_shown_beside_the_truth(tmp_path):
+    (table,) = modules_tables("genes", module_scores())
+    titles = ["embedder", "NMI with the true modules", "ARI with them", "modules", "enriched, CORUM"]
+    assert [column.title for column in table.columns] == titles
+    shown = [[column.text(record) for column in table.columns] for record in table.records]
+    assert shown == [["a", "0.850", "0.700", "12", "0.250"], ["pca", "0.600", "", "7", ""]]
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed (extra report)")
+    (picture,) = modules_pictures("genes", module_scores(), tmp_path)
+    assert picture.alt == "Dots. a, NMI: 0.850. a, ARI: 0.700. pca, NMI: 0.600."
+    assert (tmp_path / "genes_modules.svg").is_file()
+
+
+def test_where_no_modules_were_sought_the_page_shows_none(tmp_path):
+    scores = module_scores().query("task != 'modules'")
+    assert (modules_tables("genes", scores), modules_pictures("genes", scores, tmp_path)) == ([], [])

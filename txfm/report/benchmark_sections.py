@@ -19,6 +19,7 @@ from txfm.report.charts import chart
 from txfm.report.dot_charts import dot_chart, with_places, with_whiskers
 from txfm.report.drawing import Picture
 from txfm.report.layer_charts import layer_chart, with_layers
+from txfm.report.modules_part import modules_pictures, modules_tables
 from txfm.report.page import Section
 from txfm.report.palette import looks
 from txfm.report.published import AVERAGE, OURS, RECALL, published_part
@@ -51,6 +52,7 @@ EXPLAINED = (
     f"Mean and standard deviation over {SEEDS}, of primary metrics in each metric's own unit; the spread is no error "
     "between trainings. Point at a dot for its exact value."
 )
+MOST_ROWS = 40  # of a table that is not folded
 NUMBERS = {"mean": "mean", "sd": "sd", "n": "values"}  # of the tooltips
 
 
@@ -119,6 +121,8 @@ def _scores_part(build: Build, path: Path, frame: pd.DataFrame, record: dict[str
             caption = f"{title}: mean ± sd over training seeds, of what the benchmark's own seeds gave on average"
             tables.append(_scores_table(f"{name}_trainings", trainings, caption))
         tables.append(_scores_table(name, summary, f"{title}: mean ± sd over {SEEDS}"))
+    pictures += modules_pictures(name, frame, figures)
+    tables += modules_tables(name, frame)
     return Section(
         key=name,
         title=title,
@@ -241,6 +245,7 @@ def _scores_table(name: str, summary: pd.DataFrame, caption: str) -> Table:
             ({str(key): value for key, value in row.items()} for row in lines),
             key=lambda row: embedders.index(row["embedder"]),
         ),
+        folded=len(lines) > MOST_ROWS,
         raw=summary,
     )
 
