@@ -128,7 +128,7 @@ def classify(
     for learning_rate in settings.learning_rates:
         random = torch.Generator().manual_seed(seed)
         network = _network(x.shape[1], len(classes), head, settings, random).to(device)
-        with few_threads(network, settings.batch_size_samples):
+        with few_threads(network, min(len(split.train), settings.batch_size_samples)):
             _train(network, (x[split.train], y), (x[validation], y_validation), learning_rate, settings, random)
         predicted = classes[_predict(network, x[validation])]
         score = sum(_scores(labels[validation], predicted)) / 2
