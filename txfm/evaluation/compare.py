@@ -169,10 +169,10 @@ def _rows(
     model: Embedder,
     scored: dict[tuple[FitKey, str], list[_SettingScores]],
 ) -> list[Row]:
-    if candidate.fit_key is None:
-        settings = _score(candidate, study)
-    elif (settings := scored.get((candidate.fit_key, depth), [])) == []:
-        settings = scored[candidate.fit_key, depth] = _score(candidate, study)
+    key = candidate.fit_key and (candidate.fit_key, depth)
+    settings = scored[key] if key in scored else _score(candidate, study)
+    if key is not None:
+        scored[key] = settings
     return [
         Row(
             model=name,

@@ -61,18 +61,30 @@ def dot_chart(
             "height": {"step": height, "for": "position"},
             "layer": [*([ground] if reference is not None else []), *([whiskers] if has_whiskers else []), dots],
         }
-        view: dict[str, Any] = {"title": metric, "transform": [{"filter": {"field": "metric", "equal": metric}}]}
-        if of_metric == [""]:
-            view |= unit
-        else:
-            header = {"title": None, "labelAnchor": "start"}
-            view |= {
-                "facet": {"field": "panel", "type": "nominal", "sort": of_metric, "header": header},
-                "columns": n_side,
-                "spec": unit,
-            }
-        views.append(view)
+        views.append(metric_view(metric, of_metric, unit, n_side))
     return {"concat": views, "columns": n_columns, "resolve": {"scale": {"x": "independent"}}}
+
+
+def metric_view(metric: str, panels: Sequence[str], unit: dict[str, Any], n_columns: int) -> dict[str, Any]:
+    """A view of one metric: `unit` alone for the only panel "", or one for each panel, `n_columns` in a row."""
+    view: dict[str, Any] = {"title": metric, "transform": [{"filter": {"field": "metric", "equal": metric}}]}
+    if list(panels) == [""]:
+        return view | unit
+    header = {"title": None, "labelAnchor": "start"}
+    facet = {"field": "panel", "type": "nominal", "sort": list(panels), "header": header}
+    return view | {"facet": facet, "columns": n_columns, "spec": unit}
+
+
+def look_encodings(series_looks: Mapping[str, Look], legend: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Colour and shape of every series, with one legend below, or none."""
+    names = list(series_looks)
+    key = None if legend is None else {"title": legend, "orient": "bottom", "columns": 3, "symbolOpacity": 1}
+    colour = {"domain": names, "range": [look.colour for look in series_looks.values()]}
+    shape = {"domain": names, "range": [SHAPES[look.marker] for look in series_looks.values()]}
+    by_colour, by_shape = (
+        {"field": "series", "type": "nominal", "scale": scale, "legend": key} for scale in (colour, shape)
+    )
+    return by_colour, by_shape
 
 
 def _side_by_side(n_panels: int) -> int:
@@ -88,13 +100,10 @@ def _layers(
     dodged: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Dots, and the whiskers below them."""
-    names = list(series_looks)
-    key = None if legend is None else {"title": legend, "orient": "bottom", "columns": 3, "symbolOpacity": 1}
-    colour = {"domain": names, "range": [look.colour for look in series_looks.values()]}
-    shape = {"domain": names, "range": [SHAPES[look.marker] for look in series_looks.values()]}
+    by_colour, by_shape = look_encodings(series_looks, legend)
     shared: dict[str, Any] = {
         "y": {"field": "line", "type": "nominal", "sort": list(lines), "title": None, "axis": {"ticks": False}},
-        "color": {"field": "series", "type": "nominal", "scale": colour, "legend": key},
+        "color": by_colour,
         "tooltip": [{"field": column, "title": title} for column, title in tooltips.items()],
     }
     if dodged:
@@ -104,7 +113,6 @@ def _layers(
         "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.75},
         "encoding": shared | {"x": x | {"field": "low"}, "x2": {"field": "high"}},
     }
-    by_shape = {"field": "series", "type": "nominal", "scale": shape, "legend": key}
     dots = {
         "mark": {"type": "point", "filled": True, "size": 55 if dodged else 80, "opacity": 1},
         "encoding": shared | {"x": x | {"field": "mean"}, "shape": by_shape},

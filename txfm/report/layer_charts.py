@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from txfm.report.dot_charts import SHAPES, WIDTH
+from txfm.report.dot_charts import WIDTH, look_encodings, metric_view
 from txfm.report.palette import Look
 
 N_COLUMNS = 2
@@ -37,14 +37,11 @@ def layer_chart(
     legend : str, optional
         Title of the legend; without, there is none.
     """
-    names = list(model_looks)
-    key = None if legend is None else {"title": legend, "orient": "bottom", "columns": 3, "symbolOpacity": 1}
-    colour = {"domain": names, "range": [look.colour for look in model_looks.values()]}
-    shape = {"domain": names, "range": [SHAPES[look.marker] for look in model_looks.values()]}
+    by_colour, by_shape = look_encodings(model_looks, legend)
     layers = list(dict.fromkeys(frame["layer"]))
     shared: dict[str, Any] = {
         "x": {"field": "layer", "type": "ordinal", "sort": layers, "title": None, "axis": {"labelAngle": -40}},
-        "color": {"field": "series", "type": "nominal", "scale": colour, "legend": key},
+        "color": by_colour,
         "tooltip": [{"field": column, "title": title} for column, title in tooltips.items()],
     }
     y = {"type": "quantitative", "title": None, "scale": {"zero": False, "padding": 8}, "axis": {"tickCount": 5}}
@@ -56,25 +53,13 @@ def layer_chart(
         {"mark": {"type": "line", "strokeWidth": 1.5}, "encoding": shared | {"y": y | {"field": "mean"}}},
         {
             "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-            "encoding": shared
-            | {"y": y | {"field": "mean"}}
-            | {"shape": {"field": "series", "type": "nominal", "scale": shape, "legend": key}},
+            "encoding": shared | {"y": y | {"field": "mean"}, "shape": by_shape},
         },
     ]
+    unit = {"width": WIDTH // N_COLUMNS - 75, "height": HEIGHT, "layer": marks}
     views = []
     for metric in dict.fromkeys(frame["metric"]):
         panels = list(dict.fromkeys(frame.loc[frame["metric"] == metric, "panel"]))
-        unit = {"width": WIDTH // N_COLUMNS - 75, "height": HEIGHT, "layer": marks}
-        view: dict[str, Any] = {"title": metric, "transform": [{"filter": {"field": "metric", "equal": metric}}]}
-        if panels == [""]:
-            view |= unit
-        else:
-            header = {"title": None, "labelAnchor": "start"}
-            view |= {
-                "facet": {"field": "panel", "type": "nominal", "sort": panels, "header": header},
-                "columns": N_COLUMNS,
-                "spec": unit,
-            }
-        views.append(view)
+        views.append(metric_view(metric, panels, unit, N_COLUMNS))
     n_columns = N_COLUMNS if (frame["panel"] == "").all() else 1
     return {"concat": views, "columns": n_columns, "resolve": {"scale": {"y": "independent"}}}
