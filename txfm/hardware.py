@@ -58,14 +58,13 @@ def choose_hardware(
         There is no such device or not one for each process, or the number of threads is below 1.
     """
     keep_freed_memory()
-    _check_device(device)
     if threads is not None:
         if threads < 1:
             raise InputError("The number of threads is too small", expected="at least 1", found=str(threads))
         torch.set_num_threads(max(1, threads // n_local_ranks))
     elif n_local_ranks > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // n_local_ranks))
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    chosen = choose_device(device)
     if chosen.type == "cuda":
         chosen = _cuda_device(chosen, local_rank, n_local_ranks)
     if precision == "auto":
@@ -75,9 +74,25 @@ def choose_hardware(
     return Hardware(device=chosen, precision=precision, threads=torch.get_num_threads(), compiled=compiled)
 
 
+def choose_device(name: str) -> torch.device:
+    """The device of a name: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
+
+    Raises
+    ------
+    InputError
+        There is no such device.
+    """
+    _refuse_unknown_device(name)
+    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("There is no CUDA device on this machine", found=name, todo="use auto or cpu (--device)")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        expected = f"cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        raise InputError("There is no such CUDA device on this machine", expected=expected, found=name)
+    return chosen
+
+
 def _cuda_device(asked: torch.device, local_rank: int, n_local_ranks: int) -> torch.device:
-    if not torch.cuda.is_available():
-        raise InputError("There is no CUDA device on this machine", found=str(asked), todo="use --device auto or cpu")
     n_devices = torch.cuda.device_count()
     if n_local_ranks > 1 and (asked.index is not None or n_local_ranks > n_devices):
         raise InputError(
@@ -101,7 +116,7 @@ def _can_compile() -> bool:
     return not missing
 
 
-def _check_device(name: str) -> None:
+def _refuse_unknown_device(name: str) -> None:
     if name == "auto":
         return
     try:

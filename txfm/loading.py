@@ -6,6 +6,7 @@ from txfm.artifact import Artifact, read_artifact
 from txfm.artifact.hub import ADDRESS, download
 from txfm.baselines.model import Baseline
 from txfm.embedder import Embedder
+from txfm.hardware import choose_device
 from txfm.pretrained import KIND, PretrainedModel
 
 
@@ -18,7 +19,7 @@ def load(source: str | Path, device: str = "cpu", verify: bool = True) -> Embedd
         Folder with model.safetensors and model.json; or ``hf://ORG/NAME``, with ``@REVISION`` after it if not the
         newest, which is downloaded once into the cache of huggingface_hub (extra `hub`).
     device : str
-        Where to put the weights of a TxFM; baselines compute on the CPU.
+        Where to put the weights of a TxFM: auto, cpu, cuda, cuda:1; baselines compute on the CPU.
     verify : bool
         Compare the sha256 of the files with model.json: a second for the 1.6 GB of L.
 
@@ -31,7 +32,8 @@ def load(source: str | Path, device: str = "cpu", verify: bool = True) -> Embedd
     ------
     InputError
         There is no model, it holds a pickle, its format cannot be read, a file is not as model.json says, or weights
-        and json do not belong together; nothing answers at the Hub, or huggingface_hub is not installed.
+        and json do not belong together; there is no such device; nothing answers at the Hub, or huggingface_hub is not
+        installed.
     """
     return model_of(find_artifact(source, verify), device)
 
@@ -43,4 +45,6 @@ def find_artifact(source: str | Path, verify: bool = True) -> Artifact:
 
 def model_of(artifact: Artifact, device: str = "cpu") -> Embedder:
     """The model of `find_artifact`, with its weights; errors as for `load`."""
-    return PretrainedModel.of(artifact, device) if artifact.card["kind"] == KIND else Baseline.of(artifact)
+    if artifact.card["kind"] != KIND:
+        return Baseline.of(artifact)
+    return PretrainedModel.of(artifact, str(choose_device(device)))

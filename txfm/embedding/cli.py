@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from txfm.embedding.outputs.embedded import Embedded
 
 OUTPUTS = (".h5ad", ".zarr", ".parquet", ".csv", ".npy")
+NAMING = (".h5ad", ".zarr")  # have obsm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="raw counts: .h5ad, .zarr, 10x .h5, .mtx or its folder, .csv, .tsv; or CORPUS/variants/NAME.json",
     )
     parser.add_argument("--out", type=Path, required=True, help=f"{', '.join(OUTPUTS)}; see docs/embedding.md")
-    parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+    parser.add_argument(
+        "--force", action="store_true", help="replace the output if it exists, and in a copy vectors of the same --key"
+    )
+    parser.add_argument(
+        "--key", help=".h5ad, .zarr: name of the vectors in obsm and of their record in uns (default X_txfm)"
+    )
     parser.add_argument(
         "--obs-only", action="store_true", help=".h5ad to .h5ad: leave X and everything but obs and var out"
     )
@@ -43,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="least share of the model's genes (default 0.3; any share of a store, which says what was measured)",
     )
     reading.add_argument("--allow-fractional", action="store_true", help="accept expected counts")
+    reading.add_argument(
+        "--allow-deep", action="store_true", help="accept more counts a sample than a library has reads"
+    )
     reading.add_argument("--chunk-rows", type=int, help="rows in memory at a time (default: by their size)")
     how = parser.add_argument_group("how to embed")
     how.add_argument("--genes", default="all", help="all, or how many measured genes to show (default all)")
@@ -50,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--model-layer", "--layer", default="cls", help="cls, block1 ..., decoder1 ... (default cls, the embedding)"
     )
-    how.add_argument("--batch-size", type=int, help="samples per forward pass (default: from memory)")
+    how.add_argument(
+        "--batch-size", default="auto", help="samples per forward pass, or auto: from memory (default auto)"
+    )
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     how.add_argument("--precision", default="float32", help="float32 or bf16 (default float32)")
     how.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
@@ -70,10 +81,10 @@ def run(args: argparse.Namespace) -> None:
     if args.misses:
         check_destination(args.misses, suffixes=(".csv",), force=args.force, keep=keep)
     options = EmbeddingOptions(
-        genes=args.genes if args.genes == "all" else _whole_number(args.genes),
+        genes=args.genes if args.genes == "all" else _whole_number("--genes", "all", args.genes),
         n_masks=args.n_masks,
         model_layer=args.model_layer,
-        batch_size=args.batch_size,
+        batch_size=None if args.batch_size == "auto" else _whole_number("--batch-size", "auto", args.batch_size),
         precision=args.precision,
     )
     hardware = choose_hardware(args.device, args.precision, args.threads)
@@ -88,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
 def _embed_file(args: argparse.Namespace, model: "Embedder", options: "EmbeddingOptions") -> None:
     from txfm.embedding.gene_names import KnownGenes
     from txfm.embedding.inputs.opening import open_samples
-    from txfm.embedding.outputs.anndata_files import can_be_copied
+    from txfm.embedding.outputs.anndata_files import can_be_copied, refuse_taken
     from txfm.embedding.outputs.embedded import Embedded
     from txfm.embedding.outputs.writing import write
     from txfm.embedding.progress import told
@@ -99,11 +110,16 @@ def _embed_file(args: argparse.Namespace, model: "Embedder", options: "Embedding
         gene_column=args.gene_column,
         min_matched_share=args.min_matched_share,
         allow_fractional=args.allow_fractional,
+        allow_deep=args.allow_deep,
         chunk_rows=args.chunk_rows,
     )
+    both_h5ad = args.input.suffix == args.out.suffix == ".h5ad"
     with open_samples(
         args.input, known=KnownGenes(model.vocabulary), counts=args.counts, genome=args.genome
     ) as samples:
+        copy_of = args.input if both_h5ad and not args.obs_only and can_be_copied(args.input) else None
+        if copy_of and not args.force:
+            refuse_taken(copy_of, _key(args))
         job = EmbeddingRun(samples, model, options, reading)
         print("\n".join([*samples.notes, str(job.match)]), flush=True)
 
@@ -118,7 +134,6 @@ def _embed_file(args: argparse.Namespace, model: "Embedder", options: "Embedding
                 "n_samples_without_counts": job.tally.n_empty,
             }
 
-        both_h5ad = args.input.suffix == args.out.suffix == ".h5ad"
         embedded = Embedded(
             blocks=told(job.blocks(), job.n_samples),
             n_samples=job.n_samples,
@@ -126,7 +141,8 @@ def _embed_file(args: argparse.Namespace, model: "Embedder", options: "Embedding
             read_obs=samples.read_obs,
             var=samples.var if args.counts != "raw" else None,
             record=record,
-            copy_of=args.input if both_h5ad and not args.obs_only and can_be_copied(args.input) else None,
+            copy_of=copy_of,
+            key=_key(args),
         )
         write(args.out, embedded)
     print(job.tally, flush=True)
@@ -160,9 +176,29 @@ def _embed_variant(
             "share_of_vocabulary": job.measured_share,
             "n_samples_without_counts": job.n_empty,
         },
+        key=_key(args),
     )
     write(args.out, embedded)
     _tell(args.out, embedded, job.n_empty)
+
+
+def _key(args: argparse.Namespace) -> str:
+    """Of the vectors in obsm.
+
+    Raises
+    ------
+    InputError
+        It is not a name, or the output has none.
+    """
+    from txfm.embedding.outputs.embedded import EMBEDDING_KEY
+
+    if args.key is None:
+        return EMBEDDING_KEY
+    if args.out.suffix not in NAMING:
+        raise InputError("--key names vectors in obsm", expected=" or ".join(NAMING), found=args.out.name)
+    if not args.key or "/" in args.key:
+        raise InputError("--key cannot be used", expected="a name without /, such as X_pca", found=repr(args.key))
+    return str(args.key)
 
 
 def _tell(out: Path, embedded: "Embedded", n_empty: int) -> None:
@@ -186,7 +222,7 @@ def _corpus(args: argparse.Namespace) -> tuple[str, str] | None:
     return (args.corpus, args.variant) if args.corpus else None
 
 
-def _whole_number(text: str) -> int:
+def _whole_number(option: str, otherwise: str, text: str) -> int:
     if not text.isdecimal():
-        raise InputError("--genes cannot be used", expected="all or a number", found=text)
+        raise InputError(f"{option} cannot be used", expected=f"{otherwise} or a number", found=text)
     return int(text)

@@ -32,6 +32,7 @@ def embed(
     genome: str | None = None,
     min_matched_share: float | None = None,
     allow_fractional: bool = False,
+    allow_deep: bool = False,
     batch_size: int | None = None,
     chunk_rows: int | None = None,
     precision: str = "float32",
@@ -50,7 +51,7 @@ def embed(
         Where the raw counts are: "X", "raw" or "layers/NAME".
     genes, n_masks, model_layer, batch_size, precision
         See `EmbeddingOptions`.
-    gene_column, min_matched_share, allow_fractional, chunk_rows
+    gene_column, min_matched_share, allow_fractional, allow_deep, chunk_rows
         See `ReadingOptions`.
     genome : str, optional
         Which one to read of a Cell Ranger file with several.
@@ -80,6 +81,7 @@ def embed(
         gene_column=gene_column,
         min_matched_share=min_matched_share,
         allow_fractional=allow_fractional,
+        allow_deep=allow_deep,
         chunk_rows=chunk_rows,
     )
     given = Path(source) if isinstance(source, str) else source

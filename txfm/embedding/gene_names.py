@@ -30,6 +30,7 @@ ORGANISM_OF_PREFIX: Mapping[str, str] = {
 }
 OTHER_ENSEMBL_ID = re.compile(r"^(ENS[A-Z]{3,4}G(?=\d{11})|FBgn(?=\d{7})|WBGene(?=\d{8}))\d+(\.\d+)?$")
 CAPITALISED, SMALL = re.compile(r"^[A-Z][a-z]"), re.compile(r"^[a-z][a-z0-9]")
+WITH_ENTREZ_ID = re.compile(r"^([^|]+)\|\d+$")  # A1BG|1
 MOST, SOME = 0.5, 0.1  # shares of the names
 NOT_OF_THE_MODEL = "not a gene of the model"
 ADVICE_ON_ORGANISM = (
@@ -56,8 +57,14 @@ class KnownGenes:
         return Counter(self.vocabulary.symbols)
 
     def position(self, name: str) -> int:
-        """Vocabulary position of a gene, -1 = none; Ensembl ids may have a version, and C1ORF112 is C1orf112."""
-        return self.positions.get(_normal_form(name), -1)
+        """Vocabulary position of a gene, -1 = none.
+
+        Ensembl ids may have a version, C1ORF112 is C1orf112, A1BG|1 of legacy TCGA is A1BG, and HLA.A, which R makes of
+        HLA-A, is HLA-A unless the vocabulary has a gene HLA.A.
+        """
+        name = _normal_form(name)
+        found = self.positions.get(name, -1)
+        return self.positions.get(name.replace(".", "-"), -1) if found < 0 and "." in name else found
 
     def count(self, names: Sequence[str]) -> int:
         """How many of some names are genes of the vocabulary."""
@@ -102,4 +109,6 @@ def _normal_form(name: str) -> str:
         return human.group(1).upper()
     if frame := OPEN_READING_FRAME.match(name):
         return f"C{frame.group(1).upper()}orf{frame.group(2)}"
+    if with_entrez_id := WITH_ENTREZ_ID.match(name):
+        return with_entrez_id.group(1)
     return name

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from txfm.embedder import Embedder
 from txfm.embedding.copies import find_copies
 from txfm.embedding.gene_match import GeneMatch, match_genes
+from txfm.embedding.inputs.raw_counts import check_depth
 from txfm.embedding.inputs.samples import Samples
 from txfm.embedding.masks import MaskedEncoder
 from txfm.embedding.options import EmbeddingOptions
@@ -29,6 +30,8 @@ class ReadingOptions:
         Least share of the vocabulary that the input must have; None: see `match_genes`.
     allow_fractional : bool
         Accept expected counts.
+    allow_deep : bool
+        Accept samples with more counts than a library has reads, such as sums over many cells.
     chunk_rows : int, optional
         Rows in memory at a time; None = as many as hold some millions of values. It does not change the vectors.
     """
@@ -36,6 +39,7 @@ class ReadingOptions:
     gene_column: str | None = None
     min_matched_share: float | None = None
     allow_fractional: bool = False
+    allow_deep: bool = False
     chunk_rows: int | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +106,9 @@ def match_input(samples: Samples, vocabulary: Vocabulary, reading: ReadingOption
         The first values are not raw counts (judged before the names: who passes other values shall learn that first),
         or too few genes are known.
     """
-    next(samples.counts(allow_fractional=reading.allow_fractional))
+    first = next(samples.counts(allow_fractional=reading.allow_fractional))
+    if not reading.allow_deep:
+        check_depth(first, samples.where)
     match = match_genes(samples.var, vocabulary, reading.gene_column, reading.min_matched_share)
     copies = find_copies(match.names, match.positions >= 0, samples.counts(allow_fractional=reading.allow_fractional))
     return match.without_copies(copies)

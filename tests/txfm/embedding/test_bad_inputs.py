@@ -214,6 +214,21 @@ CASES: dict[str, tuple[Callable[[Case], Path], list[str], str]] = {
         [],
         "log-transformed: exp.x. - 1 adds up to 10,000 in every sample",
     ),
+    "log1p of CP10k as expected counts": (
+        transformed(lambda x: np.log1p(x / x.sum(axis=1, keepdims=True) * 1e4)),
+        ["--allow-fractional"],
+        "no two samples have one total.*log-transformed: exp.x. - 1 adds up to 10,000 in every sample",
+    ),
+    "CP10k as expected counts": (
+        transformed(lambda x: x / x.sum(axis=1, keepdims=True) * 1e4),
+        ["--allow-fractional"],
+        "normalised.*10,000 in every sample",
+    ),
+    "sums of base coverage": (
+        transformed(lambda x: np.round(x * 1e7)),
+        [],
+        "more counts than a sequenced library.*median of at most 300,000,000.*recount3.*--allow-deep",
+    ),
     "CP10k": (transformed(lambda x: x / x.sum(axis=1, keepdims=True) * 1e4), [], "normalised.*10,000 in every sample"),
     "TPM": (transformed(lambda x: x / x.sum(axis=1, keepdims=True) * 1e6), [], "normalised.*1,000,000 in every sample"),
     "rounded TPM": (transformed(rounded_tpm), [], "rounded TPM or CPM"),
@@ -244,6 +259,8 @@ CASES: dict[str, tuple[Callable[[Case], Path], list[str], str]] = {
     "a measured column of texts": (lambda case: _measured(case), [], "`measured` of var cannot be used"),
     "a share above 1": (lambda case: case.h5ad(), ["--min-matched-share", "30"], "from 0 to 1.*30"),
     "genes in words": (lambda case: case.h5ad(), ["--genes", "many"], "--genes cannot be used"),
+    "a batch in words": (lambda case: case.h5ad(), ["--batch-size", "big"], "--batch-size cannot be used.*auto"),
+    "a key that is a path": (lambda case: case.h5ad(), ["--key", "a/b"], "--key cannot be used.*a/b"),
     "masks of all genes": (lambda case: case.h5ad(), ["--n-masks", "4"], "number of masks"),
     "chunks of no row": (lambda case: case.h5ad(), ["--chunk-rows", "0"], "chunk cannot be used"),
     "an unknown device": (lambda case: case.h5ad(), ["--device", "gpu0"], "no such device.*cuda:N.*gpu0"),
@@ -410,6 +427,9 @@ def test_what_looks_wrong_and_is_not_is_embedded(model: PretrainedModel, cells: 
     expected = cells.copy()
     expected.X = cells.X + 0.25
     assert model.embed(expected, allow_fractional=True).shape == (37, 16)
+    deep = cells.copy()
+    deep.X = cells.X * 1e6
+    assert model.embed(deep, allow_deep=True).shape == (37, 16)
     few = cells[:, [name for name in cells.var_names if name.startswith("ENSG00000000")][:4]]
     assert model.embed(few, min_matched_share=0.05).shape == (37, 16)
     thinned = cells.copy()

@@ -27,6 +27,9 @@ GENES = vocabulary(
     ("ENSG00000000004", "C1orf112"),
     ("ENSG00000000005", "SOX17"),
     ("ENSG00000000006", "TP53"),
+    ("ENSG00000000007", "HLA-A"),
+    ("ENSG00000000008", "AC000001.1"),
+    ("ENSG00000000009", "AC000001-1"),
 )
 
 
@@ -44,6 +47,12 @@ def match(*names: str, min_share: float = 0.0) -> GeneMatch:
         ("C1ORF112", 3),
         ("c1orf112", 3),
         ("TP53", 5),
+        ("TP53|7157", 5),
+        ("?|100133144", -1),
+        ("HLA-A", 6),
+        ("HLA.A", 6),
+        ("AC000001.1", 7),
+        ("TP53.1", -1),
         ("ENSG00000000001.12_PAR_Y", -1),
         ("BBB", -1),
         ("Sox17", -1),
@@ -81,10 +90,10 @@ def test_a_miss_has_a_reason(name: str, reason: str) -> None:
 def test_the_line_for_the_user_has_shares_duplicates_and_misses() -> None:
     found = match("ACTB", "ENSG00000000001.2", "TP53", "unknown")
     assert str(found).startswith(
-        "genes: 2 of the model's 6 found (33%) by index; 3 of 4 input genes used, 1 duplicates"
+        "genes: 2 of the model's 9 found (22%) by index; 3 of 4 input genes used, 1 duplicates"
     )
     assert "missing for example ENSG00000000002 (BBB)" in str(found)
-    assert found.misses == tuple(f"{GENES.ensembl_ids[i]} ({GENES.symbols[i]})" for i in (1, 2, 3, 4))
+    assert found.misses == tuple(f"{GENES.ensembl_ids[i]} ({GENES.symbols[i]})" for i in (1, 2, 3, 4, 6, 7, 8))
 
 
 def test_the_column_that_finds_most_genes_is_taken_and_can_be_named() -> None:
@@ -149,3 +158,16 @@ def test_expected_counts_need_an_explicit_word_and_float_noise_does_not() -> Non
     with pytest.raises(InputError, match="scaled"):
         check_raw_counts(csr([[-1.0]]), "X", allow_fractional=True)
     check_raw_counts(csr([[0.0, 0.0]]), "X")
+
+
+def test_a_refusal_offers_expected_counts_only_where_totals_do_not_prove_otherwise() -> None:
+    counts = np.random.default_rng(0).poisson(5, (6, 40)) + 1.0
+    per_10k = counts / counts.sum(axis=1, keepdims=True) * 1e4
+    for values in (per_10k, np.log1p(per_10k)):
+        for allow_fractional in (False, True):
+            with pytest.raises(InputError) as refusal:
+                check_raw_counts(sp.csr_matrix(values), "X", allow_fractional=allow_fractional)
+            assert "--allow-fractional" not in str(refusal.value)
+    with pytest.raises(InputError, match="--allow-fractional"):
+        check_raw_counts(sp.csr_matrix(counts + 0.25), "X")
+    check_raw_counts(sp.csr_matrix(counts + 0.25), "X", allow_fractional=True)

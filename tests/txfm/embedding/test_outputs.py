@@ -59,7 +59,7 @@ def test_an_h5ad_comes_back_whole_with_vectors_and_their_record(
     assert embed(model_folder, tmp_path / "in.h5ad", tmp_path / "e.h5ad", "--genes", "12") == 0
     written = ad.read_h5ad(tmp_path / "e.h5ad")
     np.testing.assert_allclose(written.obsm["X_txfm"], model.embed(labelled, genes=12), rtol=0, atol=1e-5)
-    record = written.uns.pop("txfm")
+    record = written.uns.pop("txfm")["X_txfm"]
     weights = hashlib.sha256((model_folder / "model.safetensors").read_bytes()).hexdigest()
     assert record["weights_sha256"] == weights
     assert record["model"] == "tiny.nano.s0"
@@ -83,10 +83,35 @@ def test_an_embedded_file_can_be_embedded_again(
 ) -> None:
     labelled.write_h5ad(tmp_path / "in.h5ad")
     assert embed(model_folder, tmp_path / "in.h5ad", tmp_path / "one.h5ad", "--layer", "block1") == 0
-    assert embed(model_folder, tmp_path / "one.h5ad", tmp_path / "two.h5ad") == 0
+    assert embed(model_folder, tmp_path / "one.h5ad", tmp_path / "two.h5ad", "--force") == 0
     written = ad.read_h5ad(tmp_path / "two.h5ad")
     np.testing.assert_allclose(written.obsm["X_txfm"], model.embed(labelled), rtol=0, atol=1e-5)
-    assert written.uns["txfm"]["model_layer"] == "cls"
+    assert written.uns["txfm"]["X_txfm"]["model_layer"] == "cls"
+
+
+def test_embeddings_of_several_models_stand_side_by_side_and_none_is_lost(
+    model: PretrainedModel,
+    model_folder: Path,
+    labelled: ad.AnnData,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    labelled.write_h5ad(tmp_path / "in.h5ad")
+    assert embed(model_folder, tmp_path / "in.h5ad", tmp_path / "one.h5ad") == 0
+    assert embed(model_folder, tmp_path / "one.h5ad", tmp_path / "two.h5ad", "--layer", "block1") == 2
+    refusal = capsys.readouterr().err
+    assert "has an embedding of this name already" in refusal
+    assert "vectors of tiny.nano.s0" in refusal
+    assert not (tmp_path / "two.h5ad").exists()
+    options = ["--layer", "block1", "--key", "X_block1"]
+    assert embed(model_folder, tmp_path / "one.h5ad", tmp_path / "two.h5ad", *options) == 0
+    written = ad.read_h5ad(tmp_path / "two.h5ad")
+    assert sorted(written.obsm) == ["X_block1", "X_pca", "X_txfm"]
+    for key, layer in (("X_txfm", "cls"), ("X_block1", "block1")):
+        np.testing.assert_allclose(written.obsm[key], model.embed(labelled, model_layer=layer), rtol=0, atol=1e-5)
+        assert written.uns["txfm"][key]["model_layer"] == layer
+    assert embed(model_folder, tmp_path / "in.h5ad", tmp_path / "three.h5ad", "--key", "X_pca") == 2
+    assert "vectors of an unknown source" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "options"), [("e.h5ad", ["--obs-only"]), ("e.zarr", [])])
@@ -98,7 +123,7 @@ def test_tables_and_vectors_alone(
     written = ad.read_h5ad(tmp_path / name) if name == "e.h5ad" else ad.read_zarr(tmp_path / name)
     assert written.X is None
     assert not written.layers
-    assert written.uns["txfm"]["model"] == "tiny.nano.s0"
+    assert written.uns["txfm"]["X_txfm"]["model"] == "tiny.nano.s0"
     pd.testing.assert_frame_equal(written.obs, labelled.obs)
     pd.testing.assert_frame_equal(written.var, labelled.var)
     np.testing.assert_allclose(written.obsm["X_txfm"], model.embed(labelled), rtol=0, atol=1e-5)
@@ -235,7 +260,7 @@ def test_a_variant_equals_its_stores_one_by_one(
         written = ad.read_zarr(tmp_path / name) if name == "e.zarr" else ad.read_h5ad(tmp_path / name)
         assert written.obs_names.tolist() == frame.index.tolist()
         np.testing.assert_allclose(written.obsm["X_txfm"], frame.filter(regex=r"^e\d+$"), rtol=0, atol=1e-5)
-        assert written.uns["txfm"]["input"] == "tiny"
+        assert written.uns["txfm"]["X_txfm"]["input"] == "tiny"
 
 
 def test_samples_of_a_variant_without_counts_are_counted(
@@ -266,7 +291,7 @@ def test_a_baseline_embeds_files_by_the_same_command(
     written = ad.read_h5ad(tmp_path / "e.h5ad")
     np.testing.assert_allclose(written.obsm["X_txfm"], baseline.embed(cells, batch_size=4), rtol=0, atol=1e-5)
     assert written.obsm["X_txfm"].shape == (9, baseline.n_dimensions)
-    assert written.uns["txfm"]["kind"] == kind
+    assert written.uns["txfm"]["X_txfm"]["kind"] == kind
     for option in (["--layer", "block1"], ["--precision", "bf16"]):
         assert embed(folder, tmp_path / "in.h5ad", tmp_path / "other.h5ad", *option) == 2
         assert "A baseline has no layers and one precision" in capsys.readouterr().err

@@ -113,8 +113,20 @@ def test_cell_ranger_s_files_of_version_2_and_3_agree_with_their_matrix_market_t
         ("log_normalised.h5ad", "not raw counts.*holds none elsewhere"),
         ("counts_only_in_layer.h5ad", "not raw counts.*--counts layers/counts"),
         ("mouse_mtx", "not human.*mouse"),
+        ("base_coverage_sums.csv.gz", "more counts than a sequenced library.*base coverage"),
     ],
 )
 def test_what_must_be_refused_is_refused_for_the_right_reason(human: Totals, name: str, says: str) -> None:
     with pytest.raises(InputError, match=f"(?s){says}"):
         totals(human, DATA / "rejects" / name)
+
+
+def test_the_names_and_expected_counts_of_legacy_tcga(human: Totals) -> None:
+    path = DATA / "studies" / "tcga_brca" / "TCGAbiolinks_dataBRCA.csv.gz"
+    frame = pd.read_csv(path, index_col=0)
+    symbols = [name.split("|")[0] for name in frame.index]
+    expected = counts_of_known(human, symbols, sp.csr_matrix(frame.to_numpy(float)))
+    with pytest.raises(InputError, match="--allow-fractional"):
+        totals(human, path)
+    np.testing.assert_allclose(totals(human, path, allow_fractional=True), expected, rtol=1e-6)
+    assert (expected > 1e7).all()

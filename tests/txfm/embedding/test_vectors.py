@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import txfm
 from txfm.__main__ import main
 from txfm.config import ModelConfig
 from txfm.embedding.embed import EmptySampleWarning
@@ -285,6 +286,26 @@ def test_data_without_x_is_refused_with_the_layer_that_holds_counts(model: Pretr
     without = ad.AnnData(obs=cells.obs, var=cells.var, layers={"umi": cells.X})
     with pytest.raises(InputError, match=r"(?s)no X.*--counts layers/umi"):
         model.embed(without)
+
+
+def test_a_view_that_anndata_cannot_read_is_refused_with_a_way_out(
+    model: PretrainedModel, cells: ad.AnnData, tmp_path: Path
+) -> None:
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    backed = ad.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    with pytest.raises(InputError, match=r"(?s)cannot read X of this view.*to_memory"):
+        model.embed(backed[::-1])
+    assert_equal_embeddings(model.embed(backed[5:20]), model.embed(cells[5:20]))
+    backed.file.close()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:99"])
+def test_a_device_that_is_not_there_is_told_as_such(model_folder: Path, device: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(InputError, match=r"no (such|CUDA|such CUDA) device"):
+        txfm.load(model_folder, device=device)
+    assert txfm.load(model_folder, device="auto").device.type in ("cpu", "cuda")
 
 
 def test_embed_in_python_prints_device_genes_and_counts_unless_told_not_to(

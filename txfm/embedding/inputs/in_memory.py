@@ -76,11 +76,24 @@ class MemoryRows:
 def _matrices(adata: anndata.AnnData) -> dict[str, Callable[[], Any]]:
     """What may hold counts; a view of an AnnData copies a matrix when it is asked for."""
     found: dict[str, Callable[[], Any]] = {}
-    if adata.X is not None:
+    if _x(adata) is not None:
         found["X"] = lambda: adata.X
     if adata.raw is not None:
         found["raw"] = lambda: adata.raw.X
     return found | {f"layers/{name}": partial(adata.layers.__getitem__, name) for name in adata.layers}
+
+
+def _x(adata: anndata.AnnData) -> Any:
+    """Its X. Of some views of a backed AnnData, such as one in reverse order, anndata cannot give it."""
+    try:
+        return adata.X
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError(
+            "anndata cannot read X of this view",
+            where="the AnnData's X",
+            found=str(error),
+            todo="pass adata.to_memory(), or a view of ascending rows",
+        ) from error
 
 
 def _rows(matrix: Any, where: str, scratch: Path) -> Rows:

@@ -16,6 +16,9 @@ VALUES_OF_A_TOTAL, SAMPLES_OF_A_SPREAD = 10, 4  # fewer prove nothing
 # Rounded TPM and CPM add up to 1e6, but for what rounding takes away. Counts thinned to one depth have equal totals,
 # too: but not this one
 PER_MILLION = (0.99e6, 1.01e6)
+# Of a sample. The deepest libraries have a few hundred million reads; sums of base coverage (recount3) have that many
+# times the length of a read
+LARGEST_MEDIAN_TOTAL = 3e8
 
 
 def looks_like_counts(values: np.ndarray) -> bool:
@@ -46,7 +49,8 @@ def check_raw_counts(
     where : str
         What they are, for the message: "cells.h5ad, X".
     allow_fractional : bool
-        Accept any non-negative values up to 2^31 - 1: expected counts of RSEM, salmon or kallisto.
+        Accept non-negative fractions up to 2^31 - 1: expected counts of RSEM, salmon or kallisto. Fractions that are
+        proven to be something else, because samples have one total, are refused all the same.
     find_counts : callable
         Asked only on a refusal: where the input holds raw counts, each place as advice.
 
@@ -81,20 +85,25 @@ def check_raw_counts(
             found=f"largest value {largest:,.0f}; no gene of a sample has so many reads",
             todo=_advice(find_counts) + "; if counts were divided or added up in too small a type, write them again",
         )
-    if allow_fractional:
-        return
     fractional = _is_fraction(values)
     if fractional.any():
+        kind, proven = _kind_of_fractions(counts, float(largest))
+        if allow_fractional and not proven:
+            return
         share, example = fractional.mean(), values[fractional][0]
+        expected_counts = "; if they are expected counts (RSEM, salmon), allow_fractional=True (--allow-fractional)"
         raise InputError(
             "The values are not raw counts",
             where=where,
-            expected="whole numbers",
+            expected="whole numbers, or expected counts, of which no two samples have one total"
+            if allow_fractional
+            else "whole numbers",
             found=f"{share:.0%} of the non-zero values are fractions such as {example:g}, the largest is {largest:g}: "
-            f"they look {_kind_of_fractions(counts, float(largest))}",
-            todo=_advice(find_counts)
-            + "; if they are expected counts (RSEM, salmon), allow_fractional=True (--allow-fractional)",
+            f"they look {kind}",
+            todo=_advice(find_counts) + ("" if proven else expected_counts),
         )
+    if allow_fractional:
+        return
     total = _equal_total(counts)
     if total is not None and PER_MILLION[0] <= total <= PER_MILLION[1]:
         raise InputError(
@@ -103,6 +112,26 @@ def check_raw_counts(
             expected="totals that differ between samples",
             found=f"whole numbers that add up to {total:,.0f} in every sample: they look like rounded TPM or CPM",
             todo=_advice(find_counts) + "; if they are counts, allow_fractional=True (--allow-fractional)",
+        )
+
+
+def check_depth(counts: sp.csr_matrix, where: str) -> None:
+    """Refuse samples with more counts than a library has reads.
+
+    Raises
+    ------
+    InputError
+        The median of their totals is above `LARGEST_MEDIAN_TOTAL`.
+    """
+    median = float(np.median(np.asarray(counts.sum(axis=1, dtype=np.float64))))
+    if median > LARGEST_MEDIAN_TOTAL:
+        raise InputError(
+            "The samples have more counts than a sequenced library has reads",
+            where=where,
+            expected=f"a median of at most {LARGEST_MEDIAN_TOTAL:,.0f} counts a sample",
+            found=f"{median:,.0f}: they look like sums of base coverage (recount3), or sums over many samples",
+            todo="divide base coverage by the length of a read and round it; if they are counts, such as sums over "
+            "many cells, allow_deep=True (--allow-deep)",
         )
 
 
@@ -130,16 +159,16 @@ def _is_fraction(values: np.ndarray) -> np.ndarray:
     return np.abs(values - np.rint(values)) > INTEGER_TOLERANCE
 
 
-def _kind_of_fractions(counts: sp.csr_matrix, largest: float) -> str:
+def _kind_of_fractions(counts: sp.csr_matrix, largest: float) -> tuple[str, bool]:
+    """What fractions look like, and whether their totals prove it."""
     if largest < LARGEST_LOG_VALUE:
         values = counts.astype(np.float64)
         values.data = np.expm1(values.data)
-        total = _equal_total(values)
-        return "log-transformed" + ("" if total is None else f": exp(x) - 1 adds up to {total:,.0f} in every sample")
-    total = _equal_total(counts)
-    if total is not None:
-        return f"normalised (CPM, TPM or the like): they add up to {total:,.0f} in every sample"
-    return "normalised, or expected counts"
+        if (total := _equal_total(values)) is not None:
+            return f"log-transformed: exp(x) - 1 adds up to {total:,.0f} in every sample", True
+    if (total := _equal_total(counts)) is not None:
+        return f"normalised (CPM, TPM or the like): they add up to {total:,.0f} in every sample", True
+    return ("log-transformed" if largest < LARGEST_LOG_VALUE else "normalised, or expected counts"), False
 
 
 def _equal_total(counts: sp.csr_matrix) -> float | None:

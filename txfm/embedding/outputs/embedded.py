@@ -10,8 +10,8 @@ import pandas as pd
 
 from txfm.errors import InputError
 
-EMBEDDING_KEY = "X_txfm"  # in obsm
-RECORD_KEY = "txfm"  # in uns, and in the metadata of parquet
+EMBEDDING_KEY = "X_txfm"  # in obsm, unless another name is asked for
+RECORDS_KEY = "txfm"  # in uns, a record by the key of obsm; in the metadata of parquet, the record
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +31,8 @@ class Embedded:
         Called after the last block: model, options and shares, as texts and numbers.
     copy_of : Path, optional
         An .h5ad whose whole content goes along into an .h5ad.
+    key : str
+        Of the vectors in obsm and of the record in uns["txfm"].
     """
 
     blocks: Iterator[np.ndarray]
@@ -40,6 +42,7 @@ class Embedded:
     var: pd.DataFrame | None
     record: Callable[[], dict[str, Any]]
     copy_of: Path | None = None
+    key: str = EMBEDDING_KEY
 
     def labels(self) -> pd.DataFrame:
         """obs, checked.

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from txfm.embedding.outputs.embedded import RECORD_KEY, Embedded
+from txfm.embedding.outputs.embedded import RECORDS_KEY, Embedded
 
 GROUP_ROWS = 4096  # least rows of a row group: thousands of small groups make a slow file
 VECTOR_NAME = re.compile(r"^e\d+$")
@@ -24,7 +24,7 @@ def write_parquet(path: Path, embedded: Embedded) -> None:
     with writer:
         for table in _tables(labels, embedded):
             writer.write_table(table)
-        writer.add_key_value_metadata({RECORD_KEY: json.dumps(embedded.record())})
+        writer.add_key_value_metadata({RECORDS_KEY: json.dumps(embedded.record())})
 
 
 def write_csv(path: Path, embedded: Embedded) -> None:
