@@ -36,6 +36,7 @@ VOCABULARY = Vocabulary(
     axis_positions=np.arange(1, 2 * N_GENES, 2),
     ensembl_ids=tuple(f"ENSG{i:011d}" for i in range(1, 2 * N_GENES, 2)),
     symbols=tuple(f"G{i}" for i in range(1, 2 * N_GENES, 2)),
+    previous_symbols=tuple((f"OLD{i}",) if i % 3 == 0 else () for i in range(1, 2 * N_GENES, 2)),
 )
 CELLS = {"recipe": "plain", "assay": "sc", "n_samples": 24, "simulated": True, "title": "Toy cells", "licence": "CC0"}
 TISSUE = {"recipe": "plain", "assay": "bulk", "n_samples": 6, "simulated": False, "title": None, "licence": None}

@@ -62,19 +62,28 @@ def n_tokens(config: ModelConfig, n_genes: int) -> int:
     return min(config.n_visible_genes, n_genes) + 1
 
 
-def training_flops_per_sample(config: ModelConfig, n_genes: int) -> float:
-    """Matrix-multiplication FLOPs of forward and backward (3 x forward) for one sample with K visible genes.
+def embedding_flops_per_sample(config: ModelConfig, n_shown: int) -> float:
+    """Matrix-multiplication FLOPs of the encoder's forward pass over one sample that shows `n_shown` genes.
 
-    The last block computes queries, output and MLP for its CLS token only. Stochastic depth is not subtracted.
+    The last block computes queries, output and MLP for its CLS token only.
     """
-    width, tokens = config.width, n_tokens(config, n_genes)
+    width, tokens = config.width, n_shown + 1
     mlp = 4 * config.mlp_ratio * width**2
     full_block = tokens * (8 * width**2 + mlp) + 4 * tokens**2 * width
     last_block = tokens * 4 * width**2 + 4 * width**2 + mlp + 4 * tokens * width
+    return float((config.n_blocks - 1) * full_block + last_block)
+
+
+def training_flops_per_sample(config: ModelConfig, n_genes: int) -> float:
+    """Matrix-multiplication FLOPs of forward and backward (3 x forward) for one sample with K visible genes.
+
+    Stochastic depth is not subtracted.
+    """
+    width = config.width
     hidden_layers = 1 + 2 * config.n_decoder_blocks if config.n_decoder_blocks else 0
     last_layers = 2 if config.has_zero_inflation else 1
     decoder = 2 * width**2 * hidden_layers + 2 * width * n_genes * last_layers
-    return 3.0 * ((config.n_blocks - 1) * full_block + last_block + decoder)
+    return 3.0 * (embedding_flops_per_sample(config, n_tokens(config, n_genes) - 1) + decoder)
 
 
 def state_bytes(config: ModelConfig, n_genes: int, precision: str) -> int:

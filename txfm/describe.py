@@ -3,7 +3,14 @@
 import math
 
 from txfm.config import ModelConfig
-from txfm.cost import activation_bytes, n_tokens, parameters_by_part, state_bytes, training_flops_per_sample
+from txfm.cost import (
+    activation_bytes,
+    embedding_flops_per_sample,
+    n_tokens,
+    parameters_by_part,
+    state_bytes,
+    training_flops_per_sample,
+)
 from txfm.errors import InputError
 from txfm.hardware import Hardware
 from txfm.training.micro_batch import available_bytes, choose_micro_batch
@@ -35,6 +42,7 @@ def describe(name: str, config: ModelConfig, n_genes: int, hardware: Hardware, n
     for part, count in parameters_by_part(config, n_genes).items():
         lines.append(f"  {part:<28}{count:>14,}  {count / 1e6:9.2f}M")
     lines += ["training cost (matrix products, forward and backward)", *_cost(config, n_genes, n_samples)]
+    lines += ["embedding cost (matrix products, forward)", *_embedding_cost(config, n_genes)]
     lines += [f"memory of a training step (estimate), {hardware.precision}", *_memory(config, n_genes, hardware)]
     return "\n".join(lines)
 
@@ -67,6 +75,13 @@ def _cost(config: ModelConfig, n_genes: int, n_samples: int | None) -> list[str]
         steps = steps or -(-(config.samples_seen or 0) // config.batch_size_samples)
         rows.append(("in all", f"{_flops(per_step * steps)}, {steps:,} steps"))
     return [f"  {what:<34}{cost}" for what, cost in rows]
+
+
+def _embedding_cost(config: ModelConfig, n_genes: int) -> list[str]:
+    """Of what `txfm embed` shows by default, all measured genes, and of as many as in training."""
+    n_few = n_tokens(config, n_genes) - 1
+    shown = {f"a sample, all {n_genes:,} genes": n_genes, f"a sample, --genes {n_few}": n_few}
+    return [f"  {what:<34}{_flops(embedding_flops_per_sample(config, n))}" for what, n in shown.items()]
 
 
 def _memory(config: ModelConfig, n_genes: int, hardware: Hardware) -> list[str]:

@@ -17,11 +17,18 @@ class Vocabulary:
         Columns of the corpus' gene axis, ascending.
     ensembl_ids, symbols : tuple of str (G,)
         Unversioned Ensembl gene ids; symbols as on the gene axis.
+    previous_symbols : tuple of tuples of str (G,), optional
+        Symbols that each gene, and no other, had before; none where they are not known.
     """
 
     axis_positions: np.ndarray
     ensembl_ids: tuple[str, ...]
     symbols: tuple[str, ...]
+    previous_symbols: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.previous_symbols:
+            object.__setattr__(self, "previous_symbols", ((),) * len(self.ensembl_ids))
 
     def __len__(self) -> int:
         return len(self.ensembl_ids)
@@ -32,6 +39,7 @@ class Vocabulary:
             axis_positions=self.axis_positions[positions],
             ensembl_ids=tuple(self.ensembl_ids[index] for index in positions),
             symbols=tuple(self.symbols[index] for index in positions),
+            previous_symbols=tuple(self.previous_symbols[index] for index in positions),
         )
 
     def as_mapping(self) -> dict[str, Any]:
@@ -40,6 +48,7 @@ class Vocabulary:
             "axis_positions": self.axis_positions.tolist(),
             "ensembl_ids": list(self.ensembl_ids),
             "symbols": list(self.symbols),
+            "previous_symbols": list(map(list, self.previous_symbols)),
         }
 
     @classmethod
@@ -49,4 +58,5 @@ class Vocabulary:
             axis_positions=np.asarray(mapping["axis_positions"], dtype=np.int64),
             ensembl_ids=tuple(mapping["ensembl_ids"]),
             symbols=tuple(mapping["symbols"]),
+            previous_symbols=tuple(map(tuple, mapping.get("previous_symbols", ()))),
         )

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from txfm.__main__ import main
 from txfm.config import PRESETS, ModelConfig, config_from_mapping
-from txfm.cost import activation_bytes, state_bytes, training_flops_per_sample
+from txfm.cost import activation_bytes, embedding_flops_per_sample, state_bytes, training_flops_per_sample
 from txfm.describe import describe
 from txfm.errors import InputError
 from txfm.hardware import Hardware
@@ -50,6 +50,15 @@ def counted_flops(config: ModelConfig, n_genes: int, n_samples: int) -> int:
 def test_flops_are_those_that_torch_counts(overrides: dict[str, object]) -> None:
     config = config_from_mapping({"preset": "nano", "n_visible_genes": 40} | overrides)
     assert 2 * training_flops_per_sample(config, 150) == counted_flops(config, 150, 2)
+
+
+def test_flops_of_an_embedding_are_those_that_torch_counts() -> None:
+    config = config_from_mapping({"preset": "nano", "n_blocks": 3})
+    network = TxFM(config, 90).eval()
+    positions, values = torch.arange(90).expand(2, -1), torch.ones(2, 90)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        network.encode(positions, values)
+    assert 2 * embedding_flops_per_sample(config, 90) == counter.get_total_flops()
 
 
 def test_memory_grows_with_samples_genes_and_width_and_less_in_bf16() -> None:

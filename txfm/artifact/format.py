@@ -6,7 +6,7 @@ from typing import Any
 
 from txfm.errors import InputError
 
-FORMAT, FORMAT_VERSION = "txfm-model", "1.0"
+FORMAT, FORMAT_VERSION = "txfm-model", "1.1"
 WEIGHTS, DESCRIPTION, METRICS, README = "model.safetensors", "model.json", "metrics.jsonl", "README.md"
 FINETUNING = "finetune.json"
 NAMES = (WEIGHTS, DESCRIPTION, README, METRICS, FINETUNING)  # the last two may be missing

@@ -132,6 +132,11 @@ def _vocabulary(mapping: dict[str, Any], where: str) -> Vocabulary:
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(where, f"vocabulary: {error}") from error
     ids = vocabulary.ensembl_ids
-    if not len(ids) == len(set(ids)) == len(vocabulary.symbols) == len(vocabulary.axis_positions) > 0:
+    lengths = {
+        len(ids),
+        len(set(ids)),
+        *map(len, (vocabulary.symbols, vocabulary.axis_positions, vocabulary.previous_symbols)),
+    }
+    if len(lengths) > 1 or not ids:
         raise damaged(where, "vocabulary: its lists are of different lengths, empty, or name a gene twice")
     return vocabulary

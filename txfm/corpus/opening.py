@@ -10,7 +10,8 @@ import numpy as np
 
 from txfm.corpus.chunk_cache import DEFAULT_CACHE_BYTES, ChunkCache
 from txfm.corpus.gene_map import GeneMap
-from txfm.corpus.places import place_of
+from txfm.corpus.places import Place, place_of
+from txfm.corpus.previous_symbols import previous_symbols
 from txfm.corpus.store import StoreReader
 from txfm.corpus.stream import Corpus, StreamOptions
 from txfm.corpus.variant import SPLITS, Variant, read_variant
@@ -129,7 +130,7 @@ def open_corpus(
     masks = _masks(manifest, gene_readers)
     var = gene_readers[0].var
     if vocabulary is None:
-        vocabulary = _variant_vocabulary(gene_readers, masks, max_genes)
+        vocabulary = _variant_vocabulary(place, gene_readers, masks, max_genes)
     if (
         any(len(mask) != len(var) for mask in masks.values())
         or (len(vocabulary) > 0 and vocabulary.axis_positions[-1] >= len(var))
@@ -183,7 +184,7 @@ def _masks(manifest: Variant, readers: Sequence[StoreReader]) -> dict[str, np.nd
 
 
 def _variant_vocabulary(
-    readers: Sequence[StoreReader], masks: Mapping[str, np.ndarray], max_genes: int | None
+    place: Place, readers: Sequence[StoreReader], masks: Mapping[str, np.ndarray], max_genes: int | None
 ) -> Vocabulary:
     in_use = np.any(list(masks.values()), axis=0)
     positions = np.flatnonzero(in_use)
@@ -195,10 +196,12 @@ def _variant_vocabulary(
         most_detected = np.argsort(-rate, kind="stable")[:max_genes]  # stable: a tie goes to the earlier gene
         positions = np.sort(positions[most_detected])
     var = readers[0].var
+    ensembl_ids = tuple(var.index[positions])
     return Vocabulary(
         axis_positions=positions.astype(np.int64),
-        ensembl_ids=tuple(var.index[positions]),
+        ensembl_ids=ensembl_ids,
         symbols=tuple(var["symbol"].astype(str).iloc[positions]),
+        previous_symbols=previous_symbols(place, ensembl_ids),
     )
 
 

@@ -41,15 +41,17 @@ ADVICE_ON_ORGANISM = (
 
 @dataclass(frozen=True, eq=False)
 class KnownGenes:
-    """The names that a vocabulary's genes go by: Ensembl ids, and symbols that only one of its genes has."""
+    """The names that a vocabulary's genes go by: Ensembl ids, and symbols that only one of its genes has or had."""
 
     vocabulary: Vocabulary
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Name to vocabulary position."""
+        """Name to vocabulary position; a symbol of today goes before a previous one."""
         vocabulary = self.vocabulary
-        known = {symbol: i for i, symbol in enumerate(vocabulary.symbols) if symbol and self._uses[symbol] == 1}
+        previous = {name: i for i, names in enumerate(vocabulary.previous_symbols) for name in names}
+        known = {name: i for name, i in previous.items() if name not in self._uses}
+        known |= {symbol: i for i, symbol in enumerate(vocabulary.symbols) if symbol and self._uses[symbol] == 1}
         return known | {ensembl_id: i for i, ensembl_id in enumerate(vocabulary.ensembl_ids)}
 
     @cached_property

@@ -64,6 +64,19 @@ def test_names_are_found_in_every_spelling_that_means_one_human_gene(name: str, 
     assert KnownGenes(GENES).position(name) == position
 
 
+def test_previous_symbols_are_known_where_one_gene_had_them_and_no_gene_has_them_today() -> None:
+    genes = Vocabulary(
+        axis_positions=np.arange(3),
+        ensembl_ids=("ENSG00000000001", "ENSG00000000002", "ENSG00000000003"),
+        symbols=("H3-3B", "SEPTIN1", "SEPT2"),
+        previous_symbols=(("H3F3B", "H3.3B"), ("SEPT1", "SEPT2"), ()),
+    )
+    known = KnownGenes(Vocabulary.from_mapping(genes.as_mapping()))
+    assert [known.position(name) for name in ("H3F3B", "H3-3B", "SEPT1", "SEPT2", "H3F3A")] == [0, 0, 1, 2, -1]
+    part = KnownGenes(genes.subset(np.array([2, 0])))
+    assert [part.position(name) for name in ("H3F3B", "SEPT1")] == [1, -1]
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import warnings
@@ -15,6 +16,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from txfm.embedder import Embedder
+from txfm.embedding.gene_names import KnownGenes
 from txfm.embedding.options import PLAIN, EncoderOptions
 from txfm.errors import InputError
 from txfm.vocabulary import Vocabulary
@@ -130,3 +132,19 @@ def test_the_names_and_expected_counts_of_legacy_tcga(human: Totals) -> None:
         totals(human, path)
     np.testing.assert_allclose(totals(human, path, allow_fractional=True), expected, rtol=1e-6)
     assert (expected > 1e7).all()
+
+
+def test_previous_symbols_find_hundreds_of_genes_of_an_older_study_and_change_no_other(human: Totals) -> None:
+    """The 33,694 symbols of an older reference of Cell Ranger, against those that HGNC approves today."""
+    names = pd.read_csv(DATA / "studies" / "pbmc_soupx" / "features.tsv.gz", sep="\t", header=None, dtype=str)[1]
+    hgnc = pd.read_csv(DATA / "annotation" / "hgnc_complete_set.txt.gz", sep="\t", dtype=str)
+    previous = hgnc.set_index("ensembl_gene_id")["prev_symbol"].dropna().str.split("|")
+    uses, approved = previous.explode().value_counts(), set(hgnc["symbol"])
+    names_of = {gene: tuple(x for x in found if uses[x] == 1 and x not in approved) for gene, found in previous.items()}
+    before = human.vocabulary
+    after = dataclasses.replace(before, previous_symbols=tuple(names_of.get(gene, ()) for gene in before.ensembl_ids))
+    found = np.array([[known.position(name) for name in names] for known in map(KnownGenes, (before, after))])
+    was_known = found[0] >= 0
+    np.testing.assert_array_equal(found[1][was_known], found[0][was_known])
+    assert (found[1] >= 0).sum() - was_known.sum() > 500
+    assert before.symbols[found[1][names.tolist().index("H3F3B")]] == "H3-3B"
