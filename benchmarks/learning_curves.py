@@ -149,7 +149,8 @@ def print_table(runs: dict[float, list[dict[str, Any]]]) -> None:
             about = [f"{statistics.median(record['samples_seen'] for record in records):,.0f}"]
             about += [spread(line["explained_deviance"] for line in last), spread((x["cls_rank"] for x in last), ".1f")]
             rows = chosen(records, embedder="txfm", scaling=scaling)
-            show(f"TxFM, {minutes:g} min, {len(records)} seeds", scaling, *about, *cells(rows))
+            seeds = "1 seed" if len(records) == 1 else f"{len(records)} seeds"
+            show(f"TxFM, {minutes:g} min, {seeds}", scaling, *about, *cells(rows))
         first = next(iter(runs.values()))[:1]
         for genes in dict.fromkeys(row["genes"] for row in chosen(first, embedder="pca")):
             rows = chosen(first, embedder="pca", scaling=scaling, genes=genes)
