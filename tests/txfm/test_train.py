@@ -174,6 +174,54 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     assert_same_model(trained / "model", run.out)
 
 
+def test_after_a_write_that_failed_the_same_command_only_validates_and_writes(
+    trained: Path, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(tiny_corpus, tmp_path)
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("txfm.training.run.save_model", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            train(run, ONE_THREAD)
+    assert checkpoint_folders(run.checkpoints)[-1].name == "step-000000028"
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: pytest.fail("a step was taken again"))
+    train(run, ONE_THREAD)
+    assert_same_model(trained / "model", run.out)
+    expected, found = (
+        json.loads((path / "model.json").read_text())["final_metrics"] for path in (trained / "model", run.out)
+    )
+    assert found["validation"] == expected["validation"]
+    assert found["train"].keys() == expected["train"].keys()
+    assert found["train"]["loss"] == expected["train"]["loss"]
+    assert list(run.checkpoints.iterdir()) == []
+
+
+def test_a_run_that_is_stopped_while_it_validates_for_the_last_time_goes_on_from_its_last_step(
+    trained: Path, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shorter than the steps between two checkpoints: without the last one all of it would be lost."""
+    run = replace(tiny_run(tiny_corpus, tmp_path), checkpoint_every_steps=1000)
+    original, n_validations = Validation.score, 0
+
+    def score_or_stop(self: Validation, *arguments: Any) -> dict[str, Any]:
+        nonlocal n_validations
+        n_validations += 1
+        if n_validations == 4:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Validation, "score", score_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, ONE_THREAD)
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: pytest.fail("a step was taken again"))
+    train(run, ONE_THREAD)
+    assert_same_model(trained / "model", run.out)
+    assert n_validations == 5
+
+
 def kept_weights(run: TrainingRun) -> dict[str, dict[str, torch.Tensor]]:
     folder = run.out.with_name(f"{run.out.name}.kept")
     return {path.name: load_file(path / "model.safetensors") for path in sorted(folder.iterdir())}

@@ -25,7 +25,10 @@ N_KEPT = 2  # a disk that damages the newest leaves one to go on from
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands. No random state: masks are a function of (seed, step)."""
+    """Where a run stands. No random state: masks are a function of (seed, step).
+
+    `last_line` is the log's, which a model's description repeats; a run that goes on from its last step logs no other.
+    """
 
     step: int
     samples_seen: int
@@ -35,6 +38,7 @@ class Progress:
     unlogged_steps: int
     micro_batch: int
     world: int
+    last_line: dict[str, Any] | None = None
 
 
 class Checkpoints:
