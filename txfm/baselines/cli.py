@@ -39,14 +39,9 @@ def _kind(
 
 def run(args: argparse.Namespace) -> None:
     """Fit one baseline."""
-    from txfm.artifact import is_finished
+    from txfm.artifact.destination import check_destinations
 
-    if is_finished(args.out):
-        raise InputError(
-            "There is a finished model in the output folder; it is never overwritten",
-            where=str(args.out),
-            todo="delete the folder to fit it again, or choose another --out",
-        )
+    check_destinations(args.out, inputs={"--corpus": args.corpus})
     numbers = ("components", "top_genes", "dimensions", "hidden", "layers", "epochs", "max_samples", "max_genes")
     for name in numbers:
         value = getattr(args, name, None)
