@@ -151,6 +151,7 @@ class Loop:
             "lr": lr,
             "gradient_norm": gradient_norm,
             "samples_per_s": round(speed.samples_per_s, 1),
+            "tokens_per_s": round(speed.tokens_per_s),
         }
         if speed.mfu is not None:
             self.last_line["mfu"] = round(speed.mfu, 4)
