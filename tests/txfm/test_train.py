@@ -349,8 +349,45 @@ def test_checkpoints_of_another_configuration_are_refused(
     with pytest.raises(KeyboardInterrupt):
         train(run, ONE_THREAD)
     other = replace(run, config=replace(run.config, max_lr=1e-4))
-    with pytest.raises(InputError, match=r"config\.max_lr=0\.0001[\s\S]*config\.max_lr=0\.003[\s\S]*delete the folder"):
+    with pytest.raises(
+        InputError,
+        match=r"config\.max_lr=0\.0001[\s\S]*config\.max_lr=0\.003[\s\S]*do: undo the change [\s\S]*delete the folder",
+    ):
         train(other, ONE_THREAD)
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_run_may_be_resumed_with_another_log_and_learns_the_same(
+    trained: Path, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_older: bool
+) -> None:
+    run = keeping_run(tiny_corpus, tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, ONE_THREAD)
+    if is_older:  # what was compared before this version
+        path = checkpoint_folders(run.checkpoints)[-1] / "state.json"
+        state = json.loads(path.read_text())
+        state["identity"]["config"] |= {"log_every_steps": 1, "validate_every_steps": 10, "n_validation_samples": 512}
+        path.write_text(json.dumps(state))
+    watched = {"log_every_steps": 7, "validate_every_steps": 6, "n_validation_samples": 64}
+    train(replace(run, config=replace(run.config, **watched)), ONE_THREAD)
+    lines = metrics(run.out)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [*range(1, 9), 14, 21, 28]
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [0, 12, 18, 24, 28]
+    whole, resumed = (load_file(path / "model.safetensors") for path in (trained / "model", run.out))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_from_given_weights_keeps_the_samples_that_it_is_judged_by(
+    tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(tiny_run(tiny_corpus, tmp_path), started_from="other weights")
+    interrupt_at(monkeypatch, 9)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, ONE_THREAD)
+    with pytest.raises(InputError, match=r"expected: config\.n_validation_samples=64\n"):
+        train(replace(run, config=replace(run.config, n_validation_samples=64)), ONE_THREAD)
 
 
 def test_a_checkpoint_that_is_damaged_is_named_with_the_one_before_it(

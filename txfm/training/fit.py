@@ -32,6 +32,8 @@ from txfm.training.throughput import Stopwatch, known_peak
 from txfm.training.weights import new_network
 from txfm.validation import Validation
 
+# Fields of a configuration that say how a training runs or is watched; its steps are the same to the bit
+NOT_LEARNED = ("micro_batch_size_samples", "log_every_steps", "validate_every_steps", "n_validation_samples")
 # Makes the network that training starts from
 Start = Callable[[MeanExpression], TxFM]
 
@@ -194,12 +196,14 @@ def _identity(settings: FitSettings, corpus: Corpus) -> dict[str, Any]:
     """What a resumed run must have in common.
 
     Not the micro-batch and not the number of ranks: masks and stochastic depth are drawn for each sample from its place
-    in the global batch, so that both change nothing but the order in which gradients are added up.
+    in the global batch, so that both change nothing but the order in which gradients are added up. Not what is logged
+    and validated: neither moves a weight or draws a number. A run from given weights is the exception: it is judged by
+    its first validation and its last, which must be of the same samples.
     """
     config = settings.config.as_mapping()
-    del config["micro_batch_size_samples"]
+    of_validation = {} if settings.started_from is None else {"n_validation_samples": config["n_validation_samples"]}
     return {
-        "config": config,
+        "config": {name: value for name, value in config.items() if name not in NOT_LEARNED} | of_validation,
         "seed": settings.seed,
         "started_from": settings.started_from,
         "variant": corpus.variant.name,
