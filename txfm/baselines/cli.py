@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _fitted(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # a Baseline; imported late, so that --help stays fast
     from txfm.baselines import fit
+    from txfm.baselines.pca import most_components
     from txfm.baselines.scvi import ScviSettings, scvi
     from txfm.baselines.training_samples import open_training, require_shared_genes
 
@@ -66,6 +67,10 @@ def _fitted(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # a Base
     genes = require_shared_genes(training, args.variant)
     if args.kind == "pca":
         training = open_training(args.corpus, args.variant, vocabulary=genes)
+        most = most_components(training.n_samples, len(genes))
+        if args.components > most:
+            sizes = f"{training.n_samples:,} samples and {len(genes):,} shared genes"
+            print(f"{most:,} components instead of {args.components:,}: {sizes} have no more", flush=True)
         return fit.pca(training, n_components=args.components, standardised=args.standardised, seed=args.seed)
     settings = ScviSettings(
         n_latent=args.dimensions,
