@@ -510,6 +510,29 @@ def test_overfitting_on_several_ranks_is_refused(tiny_corpus: Any, capsys: pytes
     assert "one process, no --ranks" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("n_visible_genes", [56, 2048])
+def test_a_training_that_would_mask_nothing_is_refused(tiny_corpus: Any, tmp_path: Path, n_visible_genes: int) -> None:
+    run = tiny_run(tiny_corpus, tmp_path, n_visible_genes=n_visible_genes)
+    with pytest.raises(
+        InputError, match=r"nothing would be masked[\s\S]*the vocabulary's 56 genes[\s\S]*n_visible_genes to 14"
+    ):
+        train(run, ONE_THREAD)
+    assert not run.out.exists()
+    assert not run.checkpoints.exists()
+
+
+def test_studies_whose_genes_are_all_shown_are_told_before_training(
+    tiny_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_run(tiny_corpus, tmp_path, n_visible_genes=30, samples_seen=16), ONE_THREAD)
+    output = capsys.readouterr().out
+    plan = output[: output.index("step 0")]
+    assert "alpha: 70 samples, 40 of these genes measured, 25.0% of them masked" in plan
+    assert "beta: 50 samples, 30 of these genes measured, 0.0% of them masked" in plan
+    assert plan.count("warning:") == 1
+    assert "K = 30 shows all of its genes: nothing is masked in these 50 samples" in plan
+
+
 def test_a_finished_model_is_never_overwritten(trained: Path, tiny_corpus: Any) -> None:
     before = (trained / "model" / "model.safetensors").read_bytes()
     with pytest.raises(InputError, match="never overwritten"):

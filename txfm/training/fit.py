@@ -20,6 +20,7 @@ from txfm.training.checkpoint import Checkpoints, Progress, resume
 from txfm.training.divergence import Divergence, save_divergence
 from txfm.training.kept import KeptModels
 from txfm.training.loop import Loop
+from txfm.training.masked_genes import masked_shares, refuse_nothing_masked
 from txfm.training.metrics import MetricsFile
 from txfm.training.micro_batch import available_bytes, choose_micro_batch
 from txfm.training.optimiser import adamw
@@ -111,8 +112,8 @@ def fitted(
     Raises
     ------
     InputError
-        The checkpoints or kept models belong to another run, the checkpoints are in use, the batch cannot be divided,
-        a step does not fit into memory, or loss or gradient are not finite.
+        K leaves no gene masked, the checkpoints or kept models belong to another run, the checkpoints are in use, the
+        batch cannot be divided, a step does not fit into memory, or loss or gradient are not finite.
     StoppedError
         A signal asked to stop.
     """
@@ -122,6 +123,7 @@ def fitted(
             batch_size=ranks.share_of_batch(config.batch_size_samples), seed=seed, rank=ranks.rank, world=ranks.world
         )
     )
+    ranks.from_main(lambda: refuse_nothing_masked(config, len(corpus.vocabulary)))
     total_steps = config.total_steps(corpus.n_samples)
     checkpoints = Checkpoints(settings.checkpoints, _identity(settings, corpus), settings.checkpoint_every_steps)
     with ExitStack() as stack:
@@ -266,9 +268,14 @@ def _print_plan(
     network, ranks = take_step.network, take_step.ranks
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     print(f"{samples.title}: {corpus.n_samples:,} training samples, {len(corpus.vocabulary):,} genes")
+    shares = masked_shares(corpus, network.config)
     for study, n_samples in corpus.samples_by_study().items():
         n_measured = int(corpus.measured[corpus.studies.index(study)].sum())
-        print(f"  {study}: {n_samples:,} samples, {n_measured:,} of these genes measured")
+        masked = f"{shares[study]:.1%} of them masked"
+        print(f"  {study}: {n_samples:,} samples, {n_measured:,} of these genes measured, {masked}")
+        if n_samples and not shares[study]:
+            shown = f"K = {network.config.n_visible_genes:,} shows all of its genes"
+            print(f"  warning: {shown}: nothing is masked in these {n_samples:,} samples")
     batch_size = network.config.batch_size_samples
     print(f"model: {n_parameters / 1e6:.2f}M parameters, {total_steps:,} steps of {batch_size} samples")
     parts = f"{take_step.micro_batch} samples at a time"
