@@ -13,6 +13,7 @@ from txfm.cost import (
 )
 from txfm.errors import InputError
 from txfm.hardware import Hardware
+from txfm.training.masked_genes import refuse_nothing_masked
 from txfm.training.micro_batch import available_bytes, choose_micro_batch
 
 
@@ -30,8 +31,14 @@ def describe(name: str, config: ModelConfig, n_genes: int, hardware: Hardware, n
         Whose memory and precision count.
     n_samples : int, optional
         Training samples; None = unknown, and with it the cost of a budget in epochs.
+
+    Raises
+    ------
+    InputError
+        K leaves no gene masked.
     """
     n_genes = min(n_genes, config.max_genes or n_genes)
+    refuse_nothing_masked(config, n_genes)
     lines = [
         f"{name} at {n_genes:,} genes: {config.n_blocks} blocks, {config.n_heads} heads, width {config.width}",
         f"  K = {config.n_visible_genes:,} visible genes, batch {config.batch_size_samples:,} samples",

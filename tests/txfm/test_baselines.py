@@ -208,6 +208,14 @@ def test_what_an_unmeasured_gene_holds_changes_nothing(models: dict[str, Any], t
         np.testing.assert_array_equal(model.embed(cells, verbose=False), vectors)
 
 
+def test_fewer_components_than_were_asked_for_are_said_before_the_fit(
+    tiny_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fitted(tiny_corpus, tmp_path / "pca", "pca", "--components", "5000").n_dimensions == 20
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == "20 components instead of 5,000: 132 samples and 20 shared genes have no more"
+
+
 def test_the_mean_of_the_training_samples_is_the_origin_of_pca(models: dict[str, Any]) -> None:
     model = models["pca"]
     nothing_seen = model.features.vectors(np.zeros((1, 20)), np.zeros(20, dtype=bool))

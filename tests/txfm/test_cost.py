@@ -124,13 +124,18 @@ def test_a_description_has_shapes_parameters_flops_and_memory() -> None:
 def test_describe_takes_a_preset_a_json_and_a_corpus(tiny_corpus, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     assert main(["train", "--describe", "L", "--device", "cpu"]) == 0
     assert "402.64M" in capsys.readouterr().out
-    model = '{"preset": "nano", "epochs": 2, "batch_size_samples": 12}'
+    model = '{"preset": "nano", "n_visible_genes": 12, "epochs": 2, "batch_size_samples": 12}'
     options = ["--corpus", str(tiny_corpus.folder), "--variant", "tiny", "--device", "cpu"]
     assert main(["train", "--describe", model, *options]) == 0
     output = capsys.readouterr().out
     assert "at 56 genes" in output
     assert "22 steps" in output
     assert main(["train", "--describe", "XL"]) == 2
+    capsys.readouterr()
+    assert main(["train", "--describe", "nano", *options]) == 2
+    assert "fewer than the vocabulary's 56 genes" in capsys.readouterr().err
+    assert main(["train", "--describe", "S", "--genes", "2048"]) == 2
+    assert main(["train", "--describe", "S", "--genes", "2049", "--device", "cpu"]) == 0
 
 
 @pytest.mark.parametrize(

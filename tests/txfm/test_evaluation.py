@@ -19,7 +19,7 @@ from sklearn.decomposition import PCA
 from txfm.__main__ import main
 from txfm.baselines import fit
 from txfm.baselines.log_counts import log_normalise_sparse
-from txfm.baselines.pca import fit_pca
+from txfm.baselines.pca import EXTRA_DIRECTIONS, fit_pca
 from txfm.baselines.training_samples import shared_genes
 from txfm.corpus import open_corpus
 from txfm.errors import InputError
@@ -168,7 +168,7 @@ def test_streamed_pca_is_sklearn_s():
     rng = np.random.default_rng(0)
     dense = rng.standard_normal((300, 12)) @ rng.standard_normal((12, 120)) + 0.3 * rng.standard_normal((300, 120)) + 2
     blocks = [sp.csr_matrix(block) for block in np.array_split(dense, 4)]
-    ours = fit_pca(lambda: blocks, n_genes=120, n_components=10)
+    ours = fit_pca(lambda: blocks, n_samples=300, n_genes=120, n_components=10)
     theirs = PCA(10, svd_solver="full").fit(dense)
     np.testing.assert_allclose(ours.variance, theirs.explained_variance_, rtol=1e-6)
     np.testing.assert_allclose(np.abs(np.sum(ours.components * theirs.components_, axis=1)), 1, atol=1e-6)
@@ -177,9 +177,14 @@ def test_streamed_pca_is_sklearn_s():
     assert ours.explained_variance_share == pytest.approx(theirs.explained_variance_ratio_.sum(), rel=1e-6)
 
 
-def test_pca_has_no_more_components_than_the_data():
+def test_pca_has_no_more_components_than_the_data_and_computes_no_more(monkeypatch):
+    widths, original = set(), np.linalg.qr
+    monkeypatch.setattr(np.linalg, "qr", lambda matrix: widths.add(matrix.shape[1]) or original(matrix))
     blocks = [sp.csr_matrix(np.random.default_rng(0).poisson(2, (6, 9)).astype(float))]
-    assert fit_pca(lambda: blocks, n_genes=9, n_components=50).components.shape == (5, 9)
+    assert fit_pca(lambda: blocks, n_samples=6, n_genes=9, n_components=50).components.shape == (5, 9)
+    wide = [sp.csr_matrix(np.random.default_rng(0).poisson(2, (6, 400)).astype(float))]
+    assert fit_pca(lambda: wide, n_samples=6, n_genes=400, n_components=300).components.shape == (5, 400)
+    assert widths == {9, 5 + EXTRA_DIRECTIONS}
 
 
 # --- the whole comparison

@@ -149,6 +149,17 @@ def test_evaluation_knows_what_the_new_model_and_its_parent_have_seen(tuned: Pat
             refuse_leakage(study, tuned, card, variant)
 
 
+def test_fine_tuning_that_would_mask_nothing_is_refused(
+    model: Path, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n_genes = len(txfm.load(model).vocabulary)
+    changes = json.dumps({"steps": 1, "n_visible_genes": n_genes})
+    options = ["--data", str(cells), "--batch-column", "plate", "--out", str(tmp_path / "model"), "--set", changes]
+    assert main(["finetune", str(model), *options, *QUICK]) == 2
+    assert f"fewer than the vocabulary's {n_genes} genes" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_table_is_printed_and_a_killed_run_goes_on_without_training_from_scratch_again(
     model: Path, cells: Path, tmp_path: Path, tuned: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -42,6 +42,7 @@ TINY_MODEL = {
     "validate_every_steps": 10,
     "stochastic_depth": 0.2,
 }
+CLOCKED = ("samples_per_s", "tokens_per_s")
 ONE_THREAD = Hardware(device=torch.device("cpu"), precision="float32", threads=1)
 
 
@@ -60,7 +61,7 @@ def tiny_run(corpus: Any, folder: Path, **overrides: object) -> TrainingRun:
 def metrics(folder: Path) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl without what the clock decides."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "samples_per_s"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in CLOCKED} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,8 @@ def test_metrics_hold_one_line_a_step_and_the_validations(trained: Path) -> None
     lines = metrics(trained / "model")
     assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 29))
     assert [line["step"] for line in lines if line["kind"] == "validation"] == [0, 10, 20, 28]
+    whole = [json.loads(line) for line in (trained / "model" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["samples_per_s"] > 0 and line["tokens_per_s"] > 0 for line in whole if line["kind"] == "train")
     validation = lines[-1]
     assert validation["n_samples"] == validation["n_samples_masked"] == 30
     assert set(validation["explained_deviance_by_study"]) == {"alpha", "beta"}
@@ -172,6 +175,54 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     assert len(checkpoint_folders(run.checkpoints)) == min(step // 4, 2)
     train(run, ONE_THREAD)
     assert_same_model(trained / "model", run.out)
+
+
+def test_after_a_write_that_failed_the_same_command_only_validates_and_writes(
+    trained: Path, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(tiny_corpus, tmp_path)
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("txfm.training.run.save_model", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            train(run, ONE_THREAD)
+    assert checkpoint_folders(run.checkpoints)[-1].name == "step-000000028"
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: pytest.fail("a step was taken again"))
+    train(run, ONE_THREAD)
+    assert_same_model(trained / "model", run.out)
+    expected, found = (
+        json.loads((path / "model.json").read_text())["final_metrics"] for path in (trained / "model", run.out)
+    )
+    assert found["validation"] == expected["validation"]
+    assert found["train"].keys() == expected["train"].keys()
+    assert found["train"]["loss"] == expected["train"]["loss"]
+    assert list(run.checkpoints.iterdir()) == []
+
+
+def test_a_run_that_is_stopped_while_it_validates_for_the_last_time_goes_on_from_its_last_step(
+    trained: Path, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shorter than the steps between two checkpoints: without the last one all of it would be lost."""
+    run = replace(tiny_run(tiny_corpus, tmp_path), checkpoint_every_steps=1000)
+    original, n_validations = Validation.score, 0
+
+    def score_or_stop(self: Validation, *arguments: Any) -> dict[str, Any]:
+        nonlocal n_validations
+        n_validations += 1
+        if n_validations == 4:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Validation, "score", score_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, ONE_THREAD)
+    monkeypatch.setattr(TrainingStep, "__call__", lambda *_: pytest.fail("a step was taken again"))
+    train(run, ONE_THREAD)
+    assert_same_model(trained / "model", run.out)
+    assert n_validations == 5
 
 
 def kept_weights(run: TrainingRun) -> dict[str, dict[str, torch.Tensor]]:
@@ -298,8 +349,45 @@ def test_checkpoints_of_another_configuration_are_refused(
     with pytest.raises(KeyboardInterrupt):
         train(run, ONE_THREAD)
     other = replace(run, config=replace(run.config, max_lr=1e-4))
-    with pytest.raises(InputError, match=r"config\.max_lr=0\.0001[\s\S]*config\.max_lr=0\.003[\s\S]*delete the folder"):
+    with pytest.raises(
+        InputError,
+        match=r"config\.max_lr=0\.0001[\s\S]*config\.max_lr=0\.003[\s\S]*do: undo the change [\s\S]*delete the folder",
+    ):
         train(other, ONE_THREAD)
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_run_may_be_resumed_with_another_log_and_learns_the_same(
+    trained: Path, tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_older: bool
+) -> None:
+    run = keeping_run(tiny_corpus, tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, ONE_THREAD)
+    if is_older:  # what was compared before this version
+        path = checkpoint_folders(run.checkpoints)[-1] / "state.json"
+        state = json.loads(path.read_text())
+        state["identity"]["config"] |= {"log_every_steps": 1, "validate_every_steps": 10, "n_validation_samples": 512}
+        path.write_text(json.dumps(state))
+    watched = {"log_every_steps": 7, "validate_every_steps": 6, "n_validation_samples": 64}
+    train(replace(run, config=replace(run.config, **watched)), ONE_THREAD)
+    lines = metrics(run.out)
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [*range(1, 9), 14, 21, 28]
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [0, 12, 18, 24, 28]
+    whole, resumed = (load_file(path / "model.safetensors") for path in (trained / "model", run.out))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_from_given_weights_keeps_the_samples_that_it_is_judged_by(
+    tiny_corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(tiny_run(tiny_corpus, tmp_path), started_from="other weights")
+    interrupt_at(monkeypatch, 9)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, ONE_THREAD)
+    with pytest.raises(InputError, match=r"expected: config\.n_validation_samples=64\n"):
+        train(replace(run, config=replace(run.config, n_validation_samples=64)), ONE_THREAD)
 
 
 def test_a_checkpoint_that_is_damaged_is_named_with_the_one_before_it(
@@ -420,6 +508,29 @@ def test_options_that_cannot_be_used_are_refused(
 def test_overfitting_on_several_ranks_is_refused(tiny_corpus: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert overfit(tiny_corpus, TINY_MODEL, "--overfit-batch", "1", "--ranks", "2") == 2
     assert "one process, no --ranks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n_visible_genes", [56, 2048])
+def test_a_training_that_would_mask_nothing_is_refused(tiny_corpus: Any, tmp_path: Path, n_visible_genes: int) -> None:
+    run = tiny_run(tiny_corpus, tmp_path, n_visible_genes=n_visible_genes)
+    with pytest.raises(
+        InputError, match=r"nothing would be masked[\s\S]*the vocabulary's 56 genes[\s\S]*n_visible_genes to 14"
+    ):
+        train(run, ONE_THREAD)
+    assert not run.out.exists()
+    assert not run.checkpoints.exists()
+
+
+def test_studies_whose_genes_are_all_shown_are_told_before_training(
+    tiny_corpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny_run(tiny_corpus, tmp_path, n_visible_genes=30, samples_seen=16), ONE_THREAD)
+    output = capsys.readouterr().out
+    plan = output[: output.index("step 0")]
+    assert "alpha: 70 samples, 40 of these genes measured, 25.0% of them masked" in plan
+    assert "beta: 50 samples, 30 of these genes measured, 0.0% of them masked" in plan
+    assert plan.count("warning:") == 1
+    assert "K = 30 shows all of its genes: nothing is masked in these 50 samples" in plan
 
 
 def test_a_finished_model_is_never_overwritten(trained: Path, tiny_corpus: Any) -> None:

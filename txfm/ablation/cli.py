@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from txfm.evaluation.destination import check_file
+from txfm.destinations import check_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -39,14 +39,9 @@ def _kind(
 
 def run(args: argparse.Namespace) -> None:
     """Fit one baseline."""
-    from txfm.artifact import is_finished
+    from txfm.artifact.destination import check_destinations
 
-    if is_finished(args.out):
-        raise InputError(
-            "There is a finished model in the output folder; it is never overwritten",
-            where=str(args.out),
-            todo="delete the folder to fit it again, or choose another --out",
-        )
+    check_destinations(args.out, inputs={"--corpus": args.corpus})
     numbers = ("components", "top_genes", "dimensions", "hidden", "layers", "epochs", "max_samples", "max_genes")
     for name in numbers:
         value = getattr(args, name, None)
@@ -62,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _fitted(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # a Baseline; imported late, so that --help stays fast
     from txfm.baselines import fit
+    from txfm.baselines.pca import most_components
     from txfm.baselines.scvi import ScviSettings, scvi
     from txfm.baselines.training_samples import open_training, require_shared_genes
 
@@ -71,6 +67,10 @@ def _fitted(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # a Base
     genes = require_shared_genes(training, args.variant)
     if args.kind == "pca":
         training = open_training(args.corpus, args.variant, vocabulary=genes)
+        most = most_components(training.n_samples, len(genes))
+        if args.components > most:
+            sizes = f"{training.n_samples:,} samples and {len(genes):,} shared genes"
+            print(f"{most:,} components instead of {args.components:,}: {sizes} have no more", flush=True)
         return fit.pca(training, n_components=args.components, standardised=args.standardised, seed=args.seed)
     settings = ScviSettings(
         n_latent=args.dimensions,

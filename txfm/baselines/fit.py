@@ -57,7 +57,7 @@ def pca(
         for _, counts in blocks(training):
             yield log_normalise_sparse(counts, library_size)
 
-    fitted = fit_pca(one_pass, len(training.vocabulary), n_components, seed)
+    fitted = fit_pca(one_pass, training.n_samples, len(training.vocabulary), n_components, seed)
     deviation = np.sqrt(np.maximum(fitted.variance, 0.0))
     scale = np.where(deviation > 0, deviation, 1.0) if standardised else np.ones_like(deviation)
     features = PcaFeatures(mean=fitted.mean, components=fitted.components, scale=scale, library_size=library_size)

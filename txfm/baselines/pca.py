@@ -38,16 +38,23 @@ class Pca:
         return float(self.variance.sum() / self.total_variance) if self.total_variance > 0 else 0.0
 
 
-def fit_pca(passes: Callable[[], Iterable[sp.csr_matrix]], n_genes: int, n_components: int, seed: int = 0) -> Pca:
+def most_components(n_samples: int, n_genes: int) -> int:
+    """Directions in which centred samples can vary."""
+    return min(n_genes, n_samples - 1)
+
+
+def fit_pca(
+    passes: Callable[[], Iterable[sp.csr_matrix]], n_samples: int, n_genes: int, n_components: int, seed: int = 0
+) -> Pca:
     """PCA in bounded memory: randomised subspace iteration (Halko, Martinsson and Tropp 2011, sec. 4.4), streamed.
 
     Parameters
     ----------
     passes : callable
         Each call gives all samples once, as blocks of expression (n, n_genes).
-    n_genes : int
+    n_samples, n_genes : int
     n_components : int
-        Capped at the number of genes, and at the number of samples less one.
+        Capped at `most_components`.
     seed : int
         Of the random start.
 
@@ -56,21 +63,21 @@ def fit_pca(passes: Callable[[], Iterable[sp.csr_matrix]], n_genes: int, n_compo
     Pca
         Centred, not scaled per gene. Memory: one block and n_genes x (n_components + 50) numbers.
     """
+    n_components = min(n_components, most_components(n_samples, n_genes))
     width = min(n_components + EXTRA_DIRECTIONS, n_genes)
     basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((n_genes, width)))[0]
     for _ in range(N_PASSES):
-        image, total, squares, n_samples = np.zeros((n_genes, width)), np.zeros(n_genes), 0.0, 0
+        image, total, squares = np.zeros((n_genes, width)), np.zeros(n_genes), 0.0
         for block in passes():
             image += block.T @ (block @ basis)
             total += np.asarray(block.sum(axis=0)).ravel()
             squares += float(block.data @ block.data)
-            n_samples += block.shape[0]
         mean = total / n_samples
         image -= n_samples * np.outer(mean, mean @ basis)  # = (scatter matrix of the centred samples) @ basis
         within = basis.T @ image
         previous, basis = basis, np.linalg.qr(image)[0]
     scatter, rotation = np.linalg.eigh((within + within.T) / 2)
-    kept = np.argsort(-scatter)[: min(n_components, n_genes, n_samples - 1)]
+    kept = np.argsort(-scatter)[:n_components]
     return Pca(
         mean=mean,
         components=(previous @ rotation[:, kept]).T,

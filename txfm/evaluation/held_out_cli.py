@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from txfm.destinations import check_file
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing
-from txfm.evaluation.destination import check_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -75,15 +75,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _finetune(args: argparse.Namespace, hardware: "Hardware", ranks: "Ranks") -> None:
+    from txfm.artifact.destination import check_destinations
     from txfm.finetuning.run import FinetuningRun, finetune, finetuning_config
     from txfm.training.fit import FitSettings
-    from txfm.training.run import refuse_finished
+
+    checkpoints = args.checkpoints or args.out.parent / f"{args.out.name}.checkpoints"
+    others = {"checkpoints": checkpoints, "tensorboard": args.tensorboard}
+    ranks.from_main(lambda: check_destinations(args.out, **others, inputs={"--data": args.data}))
 
     def prepared() -> tuple[FinetuningRun, "Target"]:
-        refuse_finished(args.out)
         model = _model(args.model)
         config = finetuning_config(model.config, _changes(args.set))
-        checkpoints = args.checkpoints or args.out.with_name(args.out.name + ".checkpoints")
         settings = FitSettings(config=config, seed=args.seed, checkpoints=checkpoints, **settings_of(args))
         job = FinetuningRun(model=model, name=args.model, settings=settings, out=args.out, compares=args.from_scratch)
         return job, _target(args, model)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from txfm.artifact import parent_of
+from txfm.artifact.destination import refuse_finished
 from txfm.config import BUDGETS, ModelConfig, with_overrides
 from txfm.errors import InputError
 from txfm.files import write_json
@@ -18,7 +19,6 @@ from txfm.pretrained import PretrainedModel, TrainingRecord, save_model
 from txfm.statistics import MeanExpression
 from txfm.training.fit import FitSettings, Fitted, fitted
 from txfm.training.ranks import Ranks
-from txfm.training.run import refuse_finished
 
 SCRATCH = "from_scratch.json"
 # What the weights and the vocabulary fix. The rest decides how training goes on.

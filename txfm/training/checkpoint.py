@@ -25,7 +25,10 @@ N_KEPT = 2  # a disk that damages the newest leaves one to go on from
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands. No random state: masks are a function of (seed, step)."""
+    """Where a run stands. No random state: masks are a function of (seed, step).
+
+    `last_line` is the log's, which a model's description repeats; a run that goes on from its last step logs no other.
+    """
 
     step: int
     samples_seen: int
@@ -35,6 +38,7 @@ class Progress:
     unlogged_steps: int
     micro_batch: int
     world: int
+    last_line: dict[str, Any] | None = None
 
 
 class Checkpoints:
@@ -132,7 +136,7 @@ class Checkpoints:
                 where=str(newest),
                 expected="; ".join(f"{name}={new}" for name, _, new in differences),
                 found="; ".join(f"{name}={old}" for name, old, _ in differences),
-                todo=f"delete the folder {self.folder} to start anew, or undo the change to continue that run",
+                todo=f"undo the change to continue that run, or delete the folder {self.folder} to start anew",
             )
         network.load_state_dict(
             {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
@@ -185,8 +189,9 @@ def _remove(checkpoint: Path) -> None:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """What is not in `new` is not compared: an older version kept more."""
     found: list[tuple[str, Any, Any]] = []
-    for name in sorted(set(old) | set(new)):
+    for name in sorted(new):
         before, after = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
             found += _differences(before, after, f"{prefix}{name}.")

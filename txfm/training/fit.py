@@ -20,6 +20,7 @@ from txfm.training.checkpoint import Checkpoints, Progress, resume
 from txfm.training.divergence import Divergence, save_divergence
 from txfm.training.kept import KeptModels
 from txfm.training.loop import Loop
+from txfm.training.masked_genes import masked_shares, refuse_nothing_masked
 from txfm.training.metrics import MetricsFile
 from txfm.training.micro_batch import available_bytes, choose_micro_batch
 from txfm.training.optimiser import adamw
@@ -32,6 +33,8 @@ from txfm.training.throughput import Stopwatch, known_peak
 from txfm.training.weights import new_network
 from txfm.validation import Validation
 
+# Fields of a configuration that say how a training runs or is watched; its steps are the same to the bit
+NOT_LEARNED = ("micro_batch_size_samples", "log_every_steps", "validate_every_steps", "n_validation_samples")
 # Makes the network that training starts from
 Start = Callable[[MeanExpression], TxFM]
 
@@ -109,8 +112,8 @@ def fitted(
     Raises
     ------
     InputError
-        The checkpoints or kept models belong to another run, the checkpoints are in use, the batch cannot be divided,
-        a step does not fit into memory, or loss or gradient are not finite.
+        K leaves no gene masked, the checkpoints or kept models belong to another run, the checkpoints are in use, the
+        batch cannot be divided, a step does not fit into memory, or loss or gradient are not finite.
     StoppedError
         A signal asked to stop.
     """
@@ -120,6 +123,7 @@ def fitted(
             batch_size=ranks.share_of_batch(config.batch_size_samples), seed=seed, rank=ranks.rank, world=ranks.world
         )
     )
+    ranks.from_main(lambda: refuse_nothing_masked(config, len(corpus.vocabulary)))
     total_steps = config.total_steps(corpus.n_samples)
     checkpoints = Checkpoints(settings.checkpoints, _identity(settings, corpus), settings.checkpoint_every_steps)
     with ExitStack() as stack:
@@ -194,12 +198,14 @@ def _identity(settings: FitSettings, corpus: Corpus) -> dict[str, Any]:
     """What a resumed run must have in common.
 
     Not the micro-batch and not the number of ranks: masks and stochastic depth are drawn for each sample from its place
-    in the global batch, so that both change nothing but the order in which gradients are added up.
+    in the global batch, so that both change nothing but the order in which gradients are added up. Not what is logged
+    and validated: neither moves a weight or draws a number. A run from given weights is the exception: it is judged by
+    its first validation and its last, which must be of the same samples.
     """
     config = settings.config.as_mapping()
-    del config["micro_batch_size_samples"]
+    of_validation = {} if settings.started_from is None else {"n_validation_samples": config["n_validation_samples"]}
     return {
-        "config": config,
+        "config": {name: value for name, value in config.items() if name not in NOT_LEARNED} | of_validation,
         "seed": settings.seed,
         "started_from": settings.started_from,
         "variant": corpus.variant.name,
@@ -262,9 +268,14 @@ def _print_plan(
     network, ranks = take_step.network, take_step.ranks
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     print(f"{samples.title}: {corpus.n_samples:,} training samples, {len(corpus.vocabulary):,} genes")
+    shares = masked_shares(corpus, network.config)
     for study, n_samples in corpus.samples_by_study().items():
         n_measured = int(corpus.measured[corpus.studies.index(study)].sum())
-        print(f"  {study}: {n_samples:,} samples, {n_measured:,} of these genes measured")
+        masked = f"{shares[study]:.1%} of them masked"
+        print(f"  {study}: {n_samples:,} samples, {n_measured:,} of these genes measured, {masked}")
+        if n_samples and not shares[study]:
+            shown = f"K = {network.config.n_visible_genes:,} shows all of its genes"
+            print(f"  warning: {shown}: nothing is masked in these {n_samples:,} samples")
     batch_size = network.config.batch_size_samples
     print(f"model: {n_parameters / 1e6:.2f}M parameters, {total_steps:,} steps of {batch_size} samples")
     parts = f"{take_step.micro_batch} samples at a time"

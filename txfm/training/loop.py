@@ -82,7 +82,9 @@ class Loop:
         self._n_measured_S = np.count_nonzero(self.corpus.measured, axis=1)
 
     def run(self, progress: Progress | None) -> dict[str, Any] | None:
-        """Go on from `progress` to the last step; returns the last validation.
+        """Go on from `progress` to the last step, and save there; returns the validation that follows.
+
+        Where `progress` is of the last step, all that is left is to validate.
 
         Raises
         ------
@@ -95,17 +97,19 @@ class Loop:
             self.step, self.samples_seen = progress.step, progress.samples_seen
             self._loss_sum += progress.unlogged_loss_sum
             self._n_unlogged = progress.unlogged_steps
+            self.last_line = progress.last_line
         self._network.train()
-        scores = self._validate() if self.step in (0, self.total_steps) else None
+        if self.step == 0:
+            self._validate()
         self.stopwatch.restart()
         with closing(_endless(self.corpus)) as batches:
             while self.step < self.total_steps:
-                scores = self._advance(next(batches)) or scores
-        return scores
+                self._advance(next(batches))
+        return self._validate()
 
-    def _advance(self, batch: Batch) -> dict[str, Any] | None:
-        """One step with all that is due after it; returns a validation if it was."""
-        config, scores = self._network.config, None
+    def _advance(self, batch: Batch) -> None:
+        """One step with all that is due after it; the last validation is not, because it follows the last save."""
+        config = self._network.config
         n_counted = int(np.count_nonzero(self._n_measured_S[batch.study_index]))
         n_samples, n_counted, n_stops = self._ranks.sums([len(batch), n_counted, int(bool(self.stop))])
         lr = one_cycle_lr(self.step, self.total_steps, config.max_lr, config.warmup_share)
@@ -117,9 +121,9 @@ class Loop:
         self._n_unlogged += 1
         is_last = self.step == self.total_steps
         logs = is_last or self.step % config.log_every_steps == 0
-        validates = is_last or self.step % config.validate_every_steps == 0
+        validates = not is_last and self.step % config.validate_every_steps == 0
         keeps = self.kept is not None and self.kept.is_due(self.step)
-        saves = not is_last and (n_stops > 0 or self.step % self.checkpoints.every_steps == 0)
+        saves = is_last or n_stops > 0 or self.step % self.checkpoints.every_steps == 0
         if (
             logs or validates or keeps or saves or self._hardware.device.type == "cpu"
         ):  # elsewhere it would wait for the GPU
@@ -127,7 +131,7 @@ class Loop:
         if logs:
             self._log(lr, float(gradient_norm))
         if validates:
-            scores = self._validate()
+            self._validate()
         if keeps:
             self._keep()
         if saves:  # after a model is kept, so that one that a kill prevented is made up for
@@ -136,7 +140,6 @@ class Loop:
             self.stopwatch.restart()
         if n_stops and not is_last:
             raise StoppedError(self.step)
-        return scores
 
     def _log(self, lr: float, gradient_norm: float) -> None:
         speed = self.stopwatch.lap(self.total_steps - self.step)
@@ -148,6 +151,7 @@ class Loop:
             "lr": lr,
             "gradient_norm": gradient_norm,
             "samples_per_s": round(speed.samples_per_s, 1),
+            "tokens_per_s": round(speed.tokens_per_s),
         }
         if speed.mfu is not None:
             self.last_line["mfu"] = round(speed.mfu, 4)
@@ -188,6 +192,7 @@ class Loop:
             unlogged_steps=self._n_unlogged,
             micro_batch=self.take_step.micro_batch,
             world=self._ranks.world,
+            last_line=self.last_line,
         )
         self.checkpoints.save(self._network, self.take_step.optimiser, progress)
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from txfm.artifact import is_finished
+from txfm.artifact.destination import check_destinations
 from txfm.corpus import DEFAULT_MEMORY_BYTES
-from txfm.errors import InputError
+from txfm.destinations import check_folder
 from txfm.hardware import Hardware
 from txfm.pretrained import TrainingRecord, save_model
 from txfm.training.fit import FitSettings, fitted
@@ -50,18 +50,19 @@ def train(run: TrainingRun, hardware: Hardware, ranks: Ranks | None = None) -> N
     Raises
     ------
     InputError
-        The model exists already, the corpus is not what its manifest says, or as for `fitted`.
+        The model exists already, a result could not be written, the corpus is not what its manifest says, or as for
+        `fitted`.
     StoppedError
         A signal asked to stop.
     """
     ranks = Ranks() if ranks is None else ranks
-    ranks.from_main(lambda: refuse_finished(run.out))
+    kept = None
+    if run.keep_every_steps is not None:
+        kept = KeptModels(folder=run.out.parent / f"{run.out.name}.kept", every_steps=run.keep_every_steps)
+    ranks.from_main(lambda: _check_destinations(run, kept))
     samples = CorpusSamples(
         corpus=run.corpus, variant=run.variant, max_genes=run.config.max_genes, memory_bytes=run.memory_bytes
     )
-    kept = None
-    if run.keep_every_steps is not None:
-        kept = KeptModels(folder=run.out.with_name(run.out.name + ".kept"), every_steps=run.keep_every_steps)
     with fitted(samples, run, hardware, ranks, kept=kept) as end:
         if ranks.is_main:
             record = TrainingRecord.of(
@@ -71,11 +72,8 @@ def train(run: TrainingRun, hardware: Hardware, ranks: Ranks | None = None) -> N
     print(f"wrote {run.out}", flush=True)
 
 
-def refuse_finished(out: Path) -> None:
-    """Refuse to overwrite a model."""
-    if is_finished(out):
-        raise InputError(
-            "There is a finished model in the output folder; it is never overwritten",
-            where=str(out),
-            todo="delete the folder to train it again, or choose another --out",
-        )
+def _check_destinations(run: TrainingRun, kept: KeptModels | None) -> None:
+    inputs = {"--corpus": run.corpus}
+    check_destinations(run.out, checkpoints=run.checkpoints, tensorboard=run.tensorboard, inputs=inputs)
+    if kept is not None:
+        check_folder(kept.folder, "--out")

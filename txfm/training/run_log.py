@@ -34,7 +34,7 @@ class RunLog:
         """Write a line of training."""
         self.metrics.append(line)
         self._progress.show_training(line, speed)
-        self._add_curves(line | {"tokens_per_s": speed.tokens_per_s})
+        self._add_curves(line)
 
     def validation(self, line: dict[str, Any]) -> None:
         """Write a validation."""

@@ -4,9 +4,9 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from txfm.destinations import check_folder
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_embedders, add_samples, check_choice, reading_of
-from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.cells.settings import Settings

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from txfm.destinations import check_folder
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_outputs, add_relations
-from txfm.evaluation.destination import check_folder
 from txfm.evaluation.genes.settings import ModuleSettings, RecallSettings
 
 if TYPE_CHECKING:

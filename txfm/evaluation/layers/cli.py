@@ -4,10 +4,10 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from txfm.destinations import check_folder
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_relations, add_samples, reading_of
 from txfm.evaluation.cells.cli import add_choices, settings_of
-from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     from txfm.evaluation.layers.run import Question

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from txfm.destinations import check_folder
 from txfm.errors import InputError
 from txfm.evaluation.arguments import add_computing, add_embedders, add_relations, add_samples, check_choice, reading_of
-from txfm.evaluation.destination import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
