@@ -607,7 +607,7 @@ def test_precision_and_device_are_resolved() -> None:
 
 
 def test_wrong_input_ends_with_exit_code_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    options = ["--out", str(tmp_path / "m"), "--checkpoints", str(tmp_path / "c"), "--corpus", str(tmp_path)]
+    options = ["--out", str(tmp_path / "m"), "--checkpoints", str(tmp_path / "c"), "--corpus", str(tmp_path / "none")]
     assert main(["train", "--variant", "x", "--model", '{"preset": "nano"}', *options]) == 2
     assert "error: There is no variant 'x'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
