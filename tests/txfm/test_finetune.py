@@ -375,6 +375,48 @@ def test_whole_batches_near_the_wanted_share_are_held_out(seed: int) -> None:
         held_out_batches(pd.DataFrame({"batch": ["a", None] * 2 + ["b"] * 3}), "batch", 0.1, seed)
 
 
+@pytest.mark.parametrize(
+    ("column", "fault"),
+    [
+        ("n_counts", "100 values for 100 samples, less than 5 in the median batch"),
+        ("percent_mito", "numbers with fractions, such as 0.0"),
+        ("coarse_mito", "numbers with fractions, such as 0.5"),
+        ("barcode", "100 values for 100 samples"),
+        ("pairs", "50 values for 100 samples"),
+    ],
+)
+def test_what_is_measured_of_each_cell_is_no_batch_and_is_not_offered(column: str, fault: str) -> None:
+    n = np.arange(100)
+    obs = pd.DataFrame(
+        {
+            "plate": n // 34 + 1,
+            "lane": (n % 4).astype(float),
+            "donor": pd.Categorical(n % 5, categories=range(500)),
+            "only": "one",
+            "gaps": ["a", None] * 50,
+            "n_counts": (1000 + n).astype(float),
+            "percent_mito": (n + 1) / 1000,
+            "coarse_mito": np.repeat([0.5, 1.0], 50),
+            "barcode": [f"ACGT{i}" for i in n],
+            "pairs": n // 2,
+        }
+    )
+    for named, what in (
+        (column, f"(?s)names no experimental batches.*{fault}"),
+        (None, "Nothing says"),
+        ("x", "no column"),
+    ):
+        with pytest.raises(InputError, match=what) as refused:
+            held_out_batches(obs, named, 0.1, 0)
+        assert "expected: --batch-column with one of plate, lane, donor\n" in str(refused.value)
+    for named in ("plate", "lane", "donor"):
+        held = held_out_batches(obs, named, 0.2, 0)
+        assert set(obs[named][held]).isdisjoint(obs[named][~held])
+        assert 0.2 <= held.mean() < 0.4
+    with pytest.raises(InputError, match="one of obs' columns that names batches; it has none"):
+        held_out_batches(obs[[column]], column, 0.1, 0)
+
+
 EQUAL = pd.DataFrame({"batch": ["a"] * 5 + ["b"] * 5})
 
 

@@ -60,6 +60,7 @@ def readme(card: Mapping[str, Any], name: str) -> str:
         what=WHAT[card["kind"]],
         tags=[*TAGS, "txfm", *(["masked-autoencoder"] if card["kind"] == "txfm" else ["baseline"])],
         paper=PAPER,
+        held_out_samples=card["final_metrics"].get("held_out_samples"),
         measured=[
             (heading, list(_rows(card["final_metrics"][part])))
             for part, heading in HEADINGS.items()

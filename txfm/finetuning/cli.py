@@ -51,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "training from scratch, which could not be compared",
     )
     held_out.add_argument("--validation-share", type=float, default=0.1, help="of a file's samples (default 0.1)")
+    held_out.add_argument(
+        "--corpus",
+        metavar="FOLDER",
+        help="that the model, or its parent, was trained on: refuse held-out samples that are training samples there, "
+        "whatever their study is called; without it this is not checked, which is said",
+    )
     reading = parser.add_argument_group("reading a file")
     reading.add_argument(
         "--study", help="of samples whose study the column study of obs does not name (default: the file's name)"
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
 def _finetune(args: argparse.Namespace, hardware: "Hardware", ranks: "Ranks") -> None:
     from txfm.artifact.destination import check_destinations
     from txfm.finetuning.run import FinetuningRun, finetune, finetuning_config
+    from txfm.finetuning.seen_samples import compare_with_seen
     from txfm.training.fit import FitSettings
 
     checkpoints = args.checkpoints or args.out.parent / f"{args.out.name}.checkpoints"
@@ -87,8 +94,20 @@ def _finetune(args: argparse.Namespace, hardware: "Hardware", ranks: "Ranks") ->
         model = _model(args.model)
         config = finetuning_config(model.config, _changes(args.set))
         settings = FitSettings(config=config, seed=args.seed, checkpoints=checkpoints, **settings_of(args))
-        job = FinetuningRun(model=model, name=args.model, settings=settings, out=args.out, compares=args.from_scratch)
-        return job, _target(args, model)
+        target = _target(args, model)
+        compared = None
+        if target.validates and ranks.is_main:
+            compared = compare_with_seen(target, model, args.model, args.corpus)
+            print(compared, flush=True)
+        job = FinetuningRun(
+            model=model,
+            name=args.model,
+            settings=settings,
+            out=args.out,
+            compares=args.from_scratch,
+            held_out_samples=compared,
+        )
+        return job, target
 
     finetune(*ranks.after_main(prepared), hardware, ranks)
 

@@ -6,6 +6,9 @@ import pandas as pd
 from txfm.errors import InputError
 from txfm.finetuning.first_few import first_few
 
+# Of the median batch. Barcodes and numbers measured of each cell (n_counts) have about one sample a value: holding out
+# such values would be a random split of the cells. Plates, donors and lanes have more.
+LEAST_SAMPLES = 5
 MOST_OF_SHARE = 1.5  # a batch that would take the held-out samples beyond this part of the wanted share stays
 
 
@@ -35,8 +38,8 @@ def held_out_batches(
     Raises
     ------
     InputError
-        There is no such column, it has gaps, or fewer than two batches; or the share cannot be held out, because a
-        study would have no training sample left.
+        There is no such column, it has gaps, fewer than two batches, or values that name no batches: fractions, or
+        about one for each sample; or the share cannot be held out, because a study would have no training sample left.
     """
     if column is None or column not in obs.columns:
         raise InputError(
@@ -44,7 +47,7 @@ def held_out_batches(
             if column is None
             else f"The samples have no column {column!r}",
             where="obs",
-            expected="--batch-column with one of " + (", ".join(map(str, obs.columns)) or "obs' columns; it has none"),
+            expected="--batch-column with one of " + _plausible(obs),
             found="no --batch-column" if column is None else f"--batch-column {column}",
             todo="name the column of obs with batches, donors or plates; or train on everything: --validation none",
         )
@@ -56,6 +59,14 @@ def held_out_batches(
             expected="a batch for every sample",
             found=f"{int(labels.isna().sum()):,} of {len(labels):,} without",
             todo="fill the column, leave these samples out, or name another --batch-column",
+        )
+    if fault := _fault(labels):
+        raise InputError(
+            f"Column {column!r} names no experimental batches: held out, it would be a random split of the samples",
+            where=where,
+            expected="--batch-column with one of " + _plausible(obs),
+            found=fault,
+            todo="name the column of obs with batches, donors or plates; or train on everything: --validation none",
         )
     batch_of_sample, names = pd.factorize(labels.astype(str), sort=True)
     sizes = np.bincount(batch_of_sample)
@@ -83,6 +94,27 @@ def held_out_batches(
             "--validation none",
         )
     return held[batch_of_sample]
+
+
+def _fault(labels: pd.Series) -> str:
+    """Why the values of a column without gaps cannot be names of batches; an empty text if they can."""
+    if pd.api.types.is_float_dtype(labels):
+        values = labels.to_numpy(dtype=float)
+        fractions = values[values != np.floor(values)]  # infinity is whole
+        if len(fractions):
+            return f"numbers with fractions, such as {fractions[0]:.6g}"
+    sizes = labels.value_counts()
+    sizes = sizes[sizes > 0]  # a categorical column also counts the values that no sample has
+    if len(sizes) > 1 and sizes.median() < LEAST_SAMPLES:
+        return f"{len(sizes):,} values for {len(labels):,} samples, less than {LEAST_SAMPLES} in the median batch"
+    return ""
+
+
+def _plausible(obs: pd.DataFrame) -> str:
+    """The columns that may name batches, for a message."""
+    found = [str(name) for name, labels in obs.items() if not labels.isna().any() and labels.nunique() > 1]
+    found = [name for name in found if not _fault(obs[name])]
+    return ", ".join(found) or "obs' columns that names batches; it has none"
 
 
 def _draw(sizes: np.ndarray, of_study_and_batch: np.ndarray, wanted: float, seed: int) -> tuple[np.ndarray, bool]:

@@ -12,6 +12,7 @@ from txfm.config import BUDGETS, ModelConfig, with_overrides
 from txfm.errors import InputError
 from txfm.files import write_json
 from txfm.finetuning.comparison import Comparison
+from txfm.finetuning.seen_samples import SeenComparison
 from txfm.finetuning.target import Target
 from txfm.hardware import Hardware
 from txfm.model import TxFM
@@ -47,6 +48,8 @@ class FinetuningRun:
     compares : bool
         Whether a training from scratch is done beside it, with the same samples, budget and seed. Without held-out
         samples it never is: there is nothing to compare on.
+    held_out_samples : SeenComparison, optional
+        With which training samples of the model they were compared, for the record; needed on rank 0 alone.
     """
 
     model: PretrainedModel
@@ -54,6 +57,7 @@ class FinetuningRun:
     settings: FitSettings
     out: Path
     compares: bool = True
+    held_out_samples: SeenComparison | None = None
 
 
 def finetuning_config(config: ModelConfig, changes: dict[str, Any]) -> ModelConfig:
@@ -120,6 +124,7 @@ def finetune(run: FinetuningRun, target: Target, hardware: Hardware, ranks: Rank
             report = {
                 "parent": parent,
                 "data": target.facts(),
+                "held_out_samples": _compared(run),
                 "config": settings.config.as_mapping(),
                 "seed": settings.seed,
                 "steps": end.steps,
@@ -209,8 +214,13 @@ def _save(
         end.last_validation,
         parent,
     )
-    record = replace(record, final_metrics=record.final_metrics | comparison.other_scores())
+    about = {"held_out_samples": compared} if (compared := _compared(run)) else {}
+    record = replace(record, final_metrics=record.final_metrics | comparison.other_scores() | about)
     save_model(run.out, end.network, record, end.metrics, hardware, report)
+
+
+def _compared(run: FinetuningRun) -> dict[str, Any] | None:
+    return None if run.held_out_samples is None else run.held_out_samples.as_mapping()
 
 
 def _clear(folder: Path) -> None:

@@ -13,6 +13,7 @@ from txfm.report.corpus_sections import (
     studies_section,
     variants_section,
 )
+from txfm.report.finetuning_section import finetuning_section
 from txfm.report.model_sections import evaluation_section, maps_section, models_section
 from txfm.report.page import Section, render, study_cell
 from txfm.report.results import Build, read_build
@@ -49,6 +50,7 @@ def build_page(results: Path, out: Path) -> int:
         counts_section(build, figures),
         batches_section(build),
         models_section(build, figures),
+        *([finetuning_section(build, figures)] if build.finetuned else []),
         maps_section(build, figures),
         evaluation_section(build, figures),
         benchmarks_section(build, figures),

@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from markupsafe import Markup
 
+from txfm.artifact.format import DESCRIPTION, FINETUNING
 from txfm.errors import InputError
 from txfm.evaluation.table import FORMAT as HELD_OUT_FORMAT
 from txfm.report.tables import Cell
@@ -44,6 +45,25 @@ class TrainedModel:
         return [line for line in self.metrics if line["kind"] == "validation"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FineTuned:
+    """A fine-tuned model as the page shows it.
+
+    Attributes
+    ----------
+    name : str
+        Its entry of the config's `finetuning`, its folder's name.
+    report : dict
+        finetune.json.
+    card : dict
+        model.json.
+    """
+
+    name: str
+    report: dict[str, Any]
+    card: dict[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Build:
     """Everything that the page is made of.
@@ -63,6 +83,7 @@ class Build:
     measured : dict
         (study, recipe) to bool (n_axis,): genes that the training store measures; no entry for a missing store.
     models : list of TrainedModel
+    finetuned : list of FineTuned
     tables : dict
         File to comparison on a held-out study (`txfm evaluate held-out`).
     """
@@ -74,6 +95,7 @@ class Build:
     reports: list[dict[str, Any]]
     measured: dict[tuple[str, str], np.ndarray]
     models: list[TrainedModel]
+    finetuned: list[FineTuned]
     tables: dict[Path, dict[str, Any]]
 
     @property
@@ -148,6 +170,7 @@ def read_build(folder: Path, page_folder: Path | None = None) -> Build:
         reports=sorted(reports, key=lambda entry: (entry["role"] != "train", entry["study"], entry["recipe"])),
         measured=dict(_measured(folder / "corpus", corpus)),
         models=[_model(path.parent) for path in sorted((folder / "models").glob("*/model.json"))],
+        finetuned=[_finetuned(path.parent) for path in sorted((folder / "finetuned").glob(f"*/{FINETUNING}"))],
         tables=dict(_tables(folder / "evaluation")),
     )
 
@@ -173,6 +196,11 @@ def _model(folder: Path) -> TrainedModel:
         metrics=[json.loads(line) for line in lines],
         embeddings=embeddings if embeddings.is_file() else None,
     )
+
+
+def _finetuned(folder: Path) -> FineTuned:
+    report, card = (json.loads((folder / name).read_text()) for name in (FINETUNING, DESCRIPTION))
+    return FineTuned(name=folder.name, report=report, card=card)
 
 
 def _tables(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
