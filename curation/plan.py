@@ -17,6 +17,7 @@ from curation.catalog import Annotation, Catalog, RemoteFile, Study, read_catalo
 from curation.config import complete
 from curation.errors import InputError
 from curation.evaluation_files import EvaluationFile, read_evaluation_files
+from curation.finetuning import FineTuning, read_finetuning
 from curation.phenoprints import Phenoprint, check_phenoprints_used, read_phenoprint_entries
 from curation.recipe import Recipe
 from curation.schema_check import nearest, require_known
@@ -66,6 +67,8 @@ class Plan:
         Folder of databases of related genes; None = of the installed package.
     true_modules : str or None
         A simulated screen of the build, with whose modules of genes those of the models are compared.
+    finetuning : mapping of str to FineTuning
+        Trained models that go on with other samples.
     ablation : Ablation or None
         The grid that the target `ablation` trains beside the selected variants and models.
     """
@@ -88,6 +91,7 @@ class Plan:
     benchmarks: tuple[str, ...] = ()
     relations: str | None = None
     true_modules: str | None = None
+    finetuning: Mapping[str, FineTuning] = field(default_factory=dict)
     ablation: Ablation | None = None
 
     @cached_property
@@ -277,6 +281,7 @@ class Plan:
             "baseline": self.baselines,
             "seed": self.all_seeds,
             "phenoprint": self.phenoprints,
+            "finetuning": self.finetuning,
         }
         return {name: _any_of(found) for name, found in values.items()}
 
@@ -382,6 +387,7 @@ def read_plan(config: Mapping[str, Any], catalogs_root: Path) -> Plan:
         benchmarks=tuple(select["benchmarks"]),
         relations=evaluation["relations"] and with_data_folder(evaluation["relations"]),
         true_modules=evaluation["true_modules"],
+        finetuning=read_finetuning(settings["finetuning"], runs, chosen),
         ablation=grids.get(select["ablation"]),
     )
     if plan.true_modules is not None:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -79,6 +82,47 @@ def test_benchmarks_of_cells_know_batches_and_refuse_samples_of_the_corpus(
     output = workflow(MINI).run("-n", "-p", f"results/mini/{product}/scores.json")[1]
     assert "--label cell_line --batch batch" in output
     assert f"--corpus results/mini/corpus --out results/mini/{product} " in output
+
+
+def test_a_trained_model_is_fine_tuned_and_the_report_waits_for_it(
+    workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert "finetune" not in workflow(MINI).plan("all")
+    adata = ad.AnnData(np.ones((4, 2), dtype=np.float32), obs=pd.DataFrame({"plate": list("aabb")}, index=list("wxyz")))
+    adata.write_h5ad(tmp_path / "my cells.h5ad")
+    entry = {"model": "mini_all.nano.s0", "data": str(tmp_path / "my cells.h5ad"), "batch_column": "plate"}
+    others = {"data": "mini_all", "model": "mini_minus_pbmc.nano.s0"}
+    config = _config(tmp_path / "config.yaml", finetuning={"cells": entry, "rest": others})
+    assert workflow(MINI, config).plan("all")["finetune"] == 2
+    output = workflow(MINI, config).run("-n", "-p", "results/mini/finetuned/cells/finetune.json")[1]
+    assert f"--data '{tmp_path}/my cells.h5ad' --corpus results/mini/corpus --batch-column=plate" in output
+    assert "txfm finetune results/mini/models/mini_all.nano.s0 " in output
+    output = workflow(MINI, config).run("-n", "-p", "results/mini/finetuned/rest/finetune.json")[1]
+    assert "--data results/mini/corpus/variants/mini_all.json --corpus results/mini/corpus --seed=0" in output
+    output = workflow(MINI, config).run("-n", "results/mini/report.html")[1]
+    assert "results/mini/finetuned/cells/finetune.json" in output
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"batch_column": "plat"}, ["finetuning.mine.batch_column", "plate"]),
+        ({"data": "nowhere.h5ad"}, ["There is no such file", "nowhere.h5ad"]),
+        ({"set": {"width": 8}}, ["finetuning.mine.set", "The model's width cannot change"]),
+        ({"model": "mini_all.nanno.s0"}, ["finetuning.mine.model", "did you mean 'mini_all.nano.s0'"]),
+    ],
+)
+def test_a_fine_tuning_that_cannot_start_ends_the_run_before_any_training(
+    changes: dict[str, Any], told: list[str], workflow: Callable[..., Any], tmp_path: Path
+) -> None:
+    obs = pd.DataFrame({"plate": list("aabb")}, index=list("wxyz"))
+    ad.AnnData(np.ones((4, 2), dtype=np.float32), obs=obs).write_h5ad(tmp_path / "cells.h5ad")
+    entry = {"model": "mini_all.nano.s0", "data": str(tmp_path / "cells.h5ad"), "batch_column": "plate"}
+    run = workflow(MINI, _config(tmp_path / "config.yaml", finetuning={"mine": entry | changes}))
+    code, output = run.run("-n")
+    assert code != 0
+    assert all(text in output for text in told), output
+    assert "Traceback" not in output
 
 
 def test_genes_are_scored_again_where_relations_come_to_a_machine(workflow: Callable[..., Any], tmp_path: Path) -> None:

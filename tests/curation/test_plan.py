@@ -343,3 +343,63 @@ def test_keys_of_a_file_that_do_not_go_together_are_refused(
 ) -> None:
     config["evaluation"]["files"] = entry
     assert told in message(config, root)
+
+
+def test_a_trained_model_goes_on_with_a_file_or_with_a_variant(config: dict[str, Any], root: Path) -> None:
+    config["finetuning"] = {
+        "plates": {
+            "model": "minus_screen.small.s0",
+            "data": "$DIVERSERNA_DATA/a.h5ad",
+            "batch_column": "plate",
+            "set": {"epochs": 3},
+        },
+        "screen": {"model": "minus_screen.small.s0", "data": "all", "seed": 2},
+    }
+    plates, screen = read_plan(config, root).finetuning.values()
+    assert (plates.parent, plates.variant, plates.model) == ("minus_screen.small.s0", "minus_screen", "small")
+    assert plates.is_file
+    assert "$" not in plates.data
+    assert plates.options == [
+        "--batch-column=plate",
+        "--validation-share=0.1",
+        "--counts=X",
+        "--seed=0",
+        '--set={"epochs": 3}',
+    ]
+    assert not screen.is_file
+    assert screen.options == ["--seed=2", "--set={}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model": "minus_scren.small.s0"}, "did you mean 'minus_screen.small.s0'"),
+        ({"model": "controls_only.small.s0"}, "unknown trained model"),
+        ({"model": "minus_screen.small.s1"}, "key finetuning.mine.model"),
+        ({"batch_column": None}, "`batch_column: NAME`"),
+        ({"data": "mine.csv"}, "a path that ends with .h5ad or .zarr"),
+        ({"data": "al", "batch_column": None}, "did you mean 'all'"),
+        ({"data": "controls_only", "batch_column": None}, "unknown selected variant"),
+        ({"data": "all"}, "a variant has no batch_column"),
+        ({"data": "all", "batch_column": None, "study": "x"}, "a variant has no study"),
+        ({"batch_colum": "plate"}, "did you mean 'batch_column'"),
+        ({"set": {"epoch": 3}}, "did you mean 'epochs'"),
+        ({"validation_share": 1}, "finetuning.mine.validation_share"),
+    ],
+)
+def test_what_cannot_be_fine_tuned_is_refused_with_the_nearest_name(
+    changes: dict[str, Any], told: str, config: dict[str, Any], root: Path
+) -> None:
+    entry = {"model": "minus_screen.small.s0", "data": "mine.h5ad", "batch_column": "plate"}
+    config["finetuning"] = {"mine": entry | changes}
+    assert told in message(config, root)
+
+
+def test_a_variant_with_other_held_out_batches_of_what_the_model_saw_is_refused(
+    config: dict[str, Any], root: Path
+) -> None:
+    config["select"]["variants"].append("controls_only")
+    config["finetuning"] = {"mine": {"model": "all.small.s0", "data": "controls_only"}}
+    assert "trained on screen under another recipe" in message(config, root)
+    config["finetuning"]["mine"]["model"] = "minus_screen.small.s0"
+    assert read_plan(config, root).finetuning["mine"].data == "controls_only"

@@ -18,8 +18,8 @@ from txfm.artifact.provenance import studies_seen
 from txfm.config import PRESETS, config_from_mapping
 from txfm.errors import InputError
 from txfm.evaluation.held_out import refuse_leakage
+from txfm.finetuning.changes import finetuning_config
 from txfm.finetuning.held_out_batches import held_out_batches
-from txfm.finetuning.run import finetuning_config
 from txfm.hardware import Hardware
 from txfm.training.run import TrainingRun, train
 from txfm.training.step import TrainingStep

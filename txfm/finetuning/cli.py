@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _finetune(args: argparse.Namespace, hardware: "Hardware", ranks: "Ranks") -> None:
     from txfm.artifact.destination import check_destinations
-    from txfm.finetuning.run import FinetuningRun, finetune, finetuning_config
+    from txfm.finetuning.changes import finetuning_config
+    from txfm.finetuning.run import FinetuningRun, finetune
     from txfm.finetuning.seen_samples import compare_with_seen
     from txfm.training.fit import FitSettings
 

@@ -19,6 +19,7 @@ from curation.plan import read_plan
 from txfm.config import config_from_mapping
 from txfm.errors import InputError as ModelError
 from txfm.evaluation.relation_files import lack_of_relations, relation_paths
+from txfm.finetuning.changes import finetuning_config
 
 ROOT = Path(workflow.basedir)
 
@@ -35,9 +36,15 @@ try:
     complete_models = {name: config_from_mapping(fields) for name, fields in PLAN.all_models.items()}
     if PLAN.ablation:
         refuse_equal_cells(PLAN.ablation, complete_models)
+    for name, entry in PLAN.finetuning.items():
+        try:
+            finetuning_config(complete_models[entry.model], entry.set)
+        except ModelError as error:
+            raise WorkflowError(f"config, key finetuning.{name}.set: {error}") from None
 except (InputError, ModelError) as error:
     raise WorkflowError(str(error)) from None
-if PLAN.evaluation_files and workflow.is_main_process:
+FINETUNED_FILES = {name: entry for name, entry in PLAN.finetuning.items() if entry.is_file}
+if (PLAN.evaluation_files or FINETUNED_FILES) and workflow.is_main_process:
     from txfm.evaluation.sample_file import check_names
 
     made = {f"sources/{source}/{file}" for source, files in PLAN.sources.items() for file in files}
@@ -46,6 +53,10 @@ if PLAN.evaluation_files and workflow.is_main_process:
             if Path(file.path).exists() or file.path not in made:
                 key = f"config, key evaluation.files.{name}"
                 check_names(Path(file.path), file.columns, file.obsm, key, file.labels)
+        for name, entry in FINETUNED_FILES.items():
+            if Path(entry.data).exists() or entry.data not in made:
+                columns = {"batch_column": entry.batch_column}
+                check_names(Path(entry.data), columns, [], f"config, key finetuning.{name}")
     except ModelError as error:
         raise WorkflowError(str(error)) from None
 if PLAN.obstacles() and workflow.is_main_process:
@@ -405,6 +416,27 @@ def training(field):
     return lambda wildcards: TRAINING.get(PLAN.all_models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
 
 
+def finetuning(field):
+    """Return a function of the wildcards that looks up what a fine-tuning needs: as much as one training."""
+
+    def needed(wildcards):
+        preset = PLAN.models[PLAN.finetuning[wildcards.finetuning].model].get("preset")
+        return TRAINING.get(preset, TRAINING_ON_GPU)[field]
+
+    return needed
+
+
+def finetuned_on(wildcards):
+    """Return what a fine-tuning reads its samples from: a file, or a variant's manifest."""
+    entry = PLAN.finetuning[wildcards.finetuning]
+    return entry.data if entry.is_file else f"{BUILD}/corpus/variants/{entry.data}.json"
+
+
+def parent_model(file):
+    """Return a function of the wildcards: a file of the model that a fine-tuning starts from."""
+    return lambda wildcards: f"{BUILD}/models/{PLAN.finetuning[wildcards.finetuning].parent}/{file}"
+
+
 def overview(wildcards):
     """Return corpus.json, which model.json records; a new study in it is no reason to train on a variant without it again.
 
@@ -481,6 +513,7 @@ def products(kind):
             else []
         ),
         "ablation": [f"{BUILD}/ablation/{PLAN.ablation.name}.json"] if PLAN.ablation else grid,
+        "finetuned": [f"{BUILD}/finetuned/{name}/finetune.json" for name in PLAN.finetuning],
         "report": [f"{BUILD}/report.html"],
     }
     return files[kind]

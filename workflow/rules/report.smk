@@ -6,6 +6,7 @@ rule report:
         qc=qc_reports([*PLAN.training_pairs, *PLAN.evaluation_pairs]),
         models=[f"{folder}/{file}" for folder in trained_models() for file in ("model.json", "metrics.jsonl")],
         embeddings=[f"{BUILD}/embeddings/{variant}.{model}.s{seed}.parquet" for variant, model, seed in PLAN.runs],
+        finetuned=products("finetuned"),
         tables=products("tables"),
         benchmarks=products("benchmarks"),
     output:

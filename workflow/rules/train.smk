@@ -34,6 +34,45 @@ rule train:
         " --tensorboard {params.tensorboard:q} --threads {threads} > {log:q} 2>&1"
 
 
+# A trained model goes on with other samples, beside a training from scratch on them. Held-out samples that the model was
+# trained on are refused. The corpus of the model's variant is read for this.
+rule finetune:
+    input:
+        weights=parent_model("model.safetensors"),
+        config=parent_model("model.json"),
+        data=finetuned_on,
+        corpus=ancient("results/{name}/corpus/corpus.json"),
+    output:
+        weights="results/{name}/finetuned/{finetuning}/model.safetensors",
+        config="results/{name}/finetuned/{finetuning}/model.json",
+        metrics="results/{name}/finetuned/{finetuning}/metrics.jsonl",
+        comparison="results/{name}/finetuned/{finetuning}/finetune.json",
+    log:
+        "results/{name}/logs/finetune/{finetuning}.log",
+    benchmark:
+        "results/{name}/benchmarks/finetune/{finetuning}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: finetuning("threads")
+    resources:
+        mem_mb=finetuning("mem_mb"),
+        runtime=finetuning("runtime"),
+        gpu=finetuning("gpu"),
+    params:
+        parent=subpath(input.weights, parent=True),
+        corpus=subpath(input.corpus, parent=True),
+        options=lambda wildcards: shlex.join(PLAN.finetuning[wildcards.finetuning].options),
+        folder=subpath(output.weights, parent=True),
+        # Not an output, as of train.
+        checkpoints="results/{name}/checkpoints/finetuned.{finetuning}",
+        tensorboard="results/{name}/tensorboard/finetuned.{finetuning}",
+        ranks=lambda wildcards, resources: max(1, resources.gpu),
+    shell:
+        "python -m txfm finetune {params.parent:q} --data {input.data:q} --corpus {params.corpus:q} {params.options}"
+        " --out {params.folder:q} --checkpoints {params.checkpoints:q} --ranks {params.ranks}"
+        " --tensorboard {params.tensorboard:q} --threads {threads} > {log:q} 2>&1"
+
+
 rule embed_corpus:
     input:
         weights="results/{name}/models/{variant}.{model}.s{seed}/model.safetensors",
