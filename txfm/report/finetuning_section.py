@@ -30,7 +30,7 @@ def finetuning_section(build: Build, figures: Path) -> Section:
             validation_chart(curves),
             curves,
             figures,
-            title="Fine-tuning",
+            title="Curves of fine-tuning",
             alt="Curves of explained deviance and loss on held-out batches against samples seen, fine-tuned and from "
             "scratch. " + " ".join(_in_words(entry) for entry in entries),
             caption="Both trainings have the same samples, budget, seed and held-out batches. Explained deviance below "
