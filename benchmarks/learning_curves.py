@@ -200,7 +200,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     args.records.mkdir(parents=True, exist_ok=True)
-    rate = samples_per_minute(args)
+    rate = samples_per_minute(args) if args.minutes else 0.0
     with ThreadPoolExecutor(args.at_once) as pool:
         jobs = [(minutes, seed) for minutes in args.minutes for seed in args.seeds]
         for job in [pool.submit(run, args, minutes, seed, int(rate * minutes)) for minutes, seed in jobs]:
