@@ -1,6 +1,6 @@
 """What embedding a sample costs at the published sizes: seconds by the number of genes shown, float32 and bf16.
 
-    python benchmarks/embed_published_sizes.py [--models S B] [--genes 2048 8192] [--samples 4] [--repeats 3]
+    python benchmarks/embed_published_sizes.py [--models S B] [--genes 2048 8192] [--samples 2] [--repeats 3]
 
 Random weights; the encoder alone, as `txfm embed` calls it. FLOPs are those that `txfm train --describe` prints.
 """

@@ -82,8 +82,14 @@ def choose_device(name: str) -> torch.device:
     InputError
         There is no such device.
     """
-    _refuse_unknown_device(name)
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise InputError("There is no such device", expected="auto, cpu, cuda or cuda:N", found=name)
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise InputError("There is no CUDA device on this machine", found=name, todo="use auto or cpu (--device)")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
@@ -114,17 +120,6 @@ def _can_compile() -> bool:
     if missing:
         print(f"not compiled, because there is no {' and no '.join(missing)}: training is slower", flush=True)
     return not missing
-
-
-def _refuse_unknown_device(name: str) -> None:
-    if name == "auto":
-        return
-    try:
-        known = torch.device(name).type in ("cpu", "cuda")
-    except RuntimeError:
-        known = False
-    if not known:
-        raise InputError("There is no such device", expected="auto, cpu, cuda or cuda:N", found=name)
 
 
 def _computes_bf16(device: torch.device) -> bool:

@@ -57,9 +57,8 @@ def open_training(
 def blocks(training: Corpus) -> Iterator[tuple[Batch, sp.csr_matrix]]:
     """All samples once, from the first: each batch with its raw counts (n, G)."""
     training.set_epoch(0)
-    n_genes = len(training.vocabulary)
     for batch in training:
-        yield batch, sp.csr_matrix((batch.counts, batch.positions, batch.indptr), shape=(len(batch), n_genes))
+        yield batch, batch.csr()
 
 
 def shared_genes(training: Corpus, also: set[str] | None = None) -> Vocabulary:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse as sp
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,11 @@ class Batch:
     def sample_ids(self) -> list[str]:
         """Sample ids (B,), read from the stores when asked for."""
         return self._ids()
+
+    def csr(self) -> sp.csr_matrix:
+        """Counts (B, G) as SciPy has them; nothing is copied."""
+        shape = (len(self), self.measured.shape[1])
+        return sp.csr_matrix((self.counts, self.positions, self.indptr), shape=shape)
 
     def torch(self) -> "TorchBatch":
         """The same arrays as torch tensors; nothing is copied."""

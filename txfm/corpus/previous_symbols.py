@@ -46,12 +46,13 @@ def previous_symbols(place: Place, ensembl_ids: Sequence[str]) -> tuple[tuple[st
             found=str(error).split("\n")[0],
             todo="copy or build the corpus again; `curation verify` lists everything that is damaged",
         ) from error
-    approved = set(names.filter(pc.equal(names["kind"], "approved"))["name"].to_pylist())
+    approved = names.filter(pc.equal(names["kind"], "approved"))["name"]
     previous = names.filter(pc.equal(names["kind"], "previous"))
+    previous = previous.filter(pc.invert(pc.is_in(previous["name"], value_set=approved)))
     pairs = set(zip(previous["name"].to_pylist(), previous["ensembl_id"].to_pylist(), strict=True))
     n_genes = Counter(name for name, _ in pairs)
     of_gene: dict[str, list[str]] = {}
     for name, ensembl_id in sorted(pairs):
-        if n_genes[name] == 1 and name not in approved:
+        if n_genes[name] == 1:
             of_gene.setdefault(ensembl_id, []).append(name)
     return tuple(tuple(of_gene.get(ensembl_id, ())) for ensembl_id in ensembl_ids)

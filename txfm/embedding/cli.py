@@ -113,13 +113,14 @@ def _embed_file(args: argparse.Namespace, model: "Embedder", options: "Embedding
         allow_deep=args.allow_deep,
         chunk_rows=args.chunk_rows,
     )
+    key = _key(args)
     both_h5ad = args.input.suffix == args.out.suffix == ".h5ad"
     with open_samples(
         args.input, known=KnownGenes(model.vocabulary), counts=args.counts, genome=args.genome
     ) as samples:
         copy_of = args.input if both_h5ad and not args.obs_only and can_be_copied(args.input) else None
         if copy_of and not args.force:
-            refuse_taken(copy_of, _key(args))
+            refuse_taken(copy_of, key)
         job = EmbeddingRun(samples, model, options, reading)
         print("\n".join([*samples.notes, str(job.match)]), flush=True)
 
@@ -142,7 +143,7 @@ def _embed_file(args: argparse.Namespace, model: "Embedder", options: "Embedding
             var=samples.var if args.counts != "raw" else None,
             record=record,
             copy_of=copy_of,
-            key=_key(args),
+            key=key,
         )
         write(args.out, embedded)
     print(job.tally, flush=True)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from txfm.corpus import open_corpus
 from txfm.corpus.variant import SPLITS
@@ -89,8 +88,7 @@ class VariantRun:
         """Yield float32 (n, width), store by store; to be called once."""
         for stream in self._streams:
             for batch in stream:
-                shape = (len(batch), self._n_genes)
-                counts = sp.csr_matrix((batch.counts, batch.positions, batch.indptr), shape=shape)
+                counts = batch.csr()
                 self.n_empty += count_empty(counts)
                 out = np.empty((len(batch), self.width), dtype=np.float32)
                 for study in np.unique(batch.study_index):

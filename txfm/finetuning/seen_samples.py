@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from txfm.corpus import Batch, Corpus, open_corpus
+from txfm.corpus import Corpus, open_corpus
 from txfm.corpus.places import place_of
 from txfm.corpus.variant import Variant, read_variant
 from txfm.errors import InputError
@@ -164,13 +164,13 @@ def seen_samples(held_out: Corpus, training: Corpus) -> tuple[np.ndarray, dict[s
         Number of them by study of the training samples.
     """
     batches = list(held_out)
-    own = sp.vstack([_matrix(batch) for batch in batches], format="csr")
+    own = sp.vstack([batch.csr() for batch in batches], format="csr")
     study_of_own = np.concatenate([batch.study_index for batch in batches])
     parts = _Parts(own.shape[1])
     seen_of_study = np.zeros((len(training.studies), own.shape[0]), dtype=bool)
     signatures: dict[tuple[int, int], np.ma.MaskedArray] = {}
     for batch in training:
-        matrix = _matrix(batch)
+        matrix = batch.csr()
         for study in np.unique(batch.study_index):
             rows = matrix[batch.study_index == study]
             for other in np.unique(study_of_own):
@@ -211,7 +211,3 @@ def _have_a_part_of(own: np.ma.MaskedArray, others: np.ndarray) -> np.ndarray:
     equal = [np.isin(own.data[:, part], others[:, part]) for part in range(others.shape[1])]
     found: np.ndarray = np.max(np.stack(equal, axis=1) & ~np.ma.getmaskarray(own), axis=1)
     return found
-
-
-def _matrix(batch: Batch) -> sp.csr_matrix:
-    return sp.csr_matrix((batch.counts, batch.positions, batch.indptr), shape=(len(batch), batch.measured.shape[1]))

@@ -5,10 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from txfm.report.dot_charts import WIDTH
 from txfm.report.palette import looks
 from txfm.report.results import FineTuned
-from txfm.report.training_charts import LEGEND, LOWEST_DEVIANCE, PANELS_PER_ROW
+from txfm.report.training_charts import LEGEND, curve_axes, deviance_scale, panels_by
 
 TRAININGS = {"finetuned": "fine-tuned; its first point is the pretrained model", "from_scratch": "from scratch"}
 MEASURES = {"explained_deviance": "explained deviance", "loss": "loss"}
@@ -31,28 +30,15 @@ def validation_frame(entries: Sequence[FineTuned]) -> pd.DataFrame:
 
 def validation_chart(frame: pd.DataFrame) -> dict[str, Any]:
     """Vega-Lite of `validation_frame`."""
-    deviance = frame.loc[frame["measure"] == "explained_deviance", "value"]
-    low, high = min([0.0, *deviance]), max([0.02, *deviance])
-    scales: dict[str, dict[str, Any]] = {
-        "explained_deviance": {"domain": [max(LOWEST_DEVIANCE, low - 0.02), high + 0.03]},
-        "loss": {"zero": False},
-    }
+    scales = {"explained_deviance": deviance_scale(frame), "loss": {"zero": False}}
     return {"vconcat": [_panels(frame, measure, scale) for measure, scale in scales.items()]}
 
 
 def _panels(frame: pd.DataFrame, measure: str, scale: dict[str, Any]) -> dict[str, Any]:
     names = list(dict.fromkeys(frame["finetuning"]))
-    n_columns = min(PANELS_PER_ROW, len(names))
     titles = list(TRAININGS.values())
     colours = [look.colour for look in looks(titles).values()]
-    encoding = {
-        "x": {
-            "field": "samples_seen",
-            "type": "quantitative",
-            "title": "samples seen",
-            "axis": {"grid": False, "format": "~s", "tickCount": 5},
-        },
-        "y": {"field": "value", "type": "quantitative", "title": None, "scale": scale, "axis": {"tickCount": 5}},
+    encoding = curve_axes(scale) | {
         "color": {
             "field": "training",
             "type": "nominal",
@@ -67,27 +53,17 @@ def _panels(frame: pd.DataFrame, measure: str, scale: dict[str, Any]) -> dict[st
         {"field": "step", "title": "step", "format": ","},
         {"field": "value", "title": MEASURES[measure]},
     ]
+    layers = [
+        {"mark": {"type": "line", "clip": True, "strokeWidth": 2}, "encoding": encoding},
+        {
+            "mark": {"type": "point", "filled": True, "clip": True, "size": 45, "opacity": 1},
+            "encoding": encoding | {"tooltip": tooltip},
+        },
+    ]
     return {
         "transform": [{"filter": {"field": "measure", "equal": measure}}],
         "title": MEASURES[measure],
-        "facet": {
-            "field": "finetuning",
-            "type": "nominal",
-            "sort": names,
-            "header": {"title": None, "labelAnchor": "start"},
-        },
-        "columns": n_columns,
-        "spec": {
-            "width": max(190, WIDTH // n_columns - 75),
-            "height": 150,
-            "layer": [
-                {"mark": {"type": "line", "clip": True, "strokeWidth": 2}, "encoding": encoding},
-                {
-                    "mark": {"type": "point", "filled": True, "clip": True, "size": 45, "opacity": 1},
-                    "encoding": encoding | {"tooltip": tooltip},
-                },
-            ],
-        },
+        **panels_by("finetuning", names, layers),
         # Losses of other samples differ by orders of magnitude; explained deviance is on one scale
         "resolve": {"scale": {"y": "independent" if measure == "loss" else "shared", "x": "independent"}},
     }

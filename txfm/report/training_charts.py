@@ -44,33 +44,53 @@ def curve_chart(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     """Vega-Lite of `curve_frame`; `names` are all models of the page, whose order fixes the colours."""
     shown = [name for name in names if name in set(frame["model"])]
     model_looks = {name: look for name, look in looks(names).items() if name in shown}
-    n_columns = min(PANELS_PER_ROW, len(shown))
-    deviance = frame.loc[frame["measure"] == "explained_deviance", "value"]
-    low, high = min([0.0, *deviance]), max([0.02, *deviance])
     # Losses of other validation samples differ by orders of magnitude: each model has its own scale
     losses: dict[str, Any] = {
         "transform": [{"filter": {"field": "measure", "equal": "loss"}}],
         "title": MEASURES["loss"],
-        "facet": {
-            "field": "model",
-            "type": "nominal",
-            "sort": shown,
-            "header": {"title": None, "labelAnchor": "start"},
-        },
-        "columns": n_columns,
-        "spec": {
-            "width": max(190, WIDTH // n_columns - 75),
-            "height": 150,
-            "layer": [_line("train", model_looks), *_marked_line(model_looks)],
-        },
+        **panels_by("model", shown, [_line("train", model_looks), *_marked_line(model_looks)]),
         "resolve": {"scale": {"y": "independent"}},
     }
-    domain = [max(LOWEST_DEVIANCE, low - 0.02), high + 0.03]
     below = [
-        _panel("explained_deviance", _marked_line(model_looks, {"domain": domain})),
+        _panel("explained_deviance", _marked_line(model_looks, deviance_scale(frame))),
         _panel("cls_rank", _marked_line(model_looks, {"zero": True})),
     ]
     return {"vconcat": [losses, {"hconcat": below}]}
+
+
+def deviance_scale(frame: pd.DataFrame) -> dict[str, Any]:
+    """Of explained deviance: what a frame holds of it, with 0, above `LOWEST_DEVIANCE`."""
+    deviance = frame.loc[frame["measure"] == "explained_deviance", "value"]
+    low, high = min([0.0, *deviance]), max([0.02, *deviance])
+    return {"domain": [max(LOWEST_DEVIANCE, low - 0.02), high + 0.03]}
+
+
+def panels_by(field: str, names: Sequence[str], layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same layers in a panel for each name, at most `PANELS_PER_ROW` side by side."""
+    n_columns = min(PANELS_PER_ROW, len(names))
+    return {
+        "facet": {
+            "field": field,
+            "type": "nominal",
+            "sort": names,
+            "header": {"title": None, "labelAnchor": "start"},
+        },
+        "columns": n_columns,
+        "spec": {"width": max(190, WIDTH // n_columns - 75), "height": 150, "layer": layers},
+    }
+
+
+def curve_axes(scale: dict[str, Any]) -> dict[str, Any]:
+    """A value against the samples seen."""
+    return {
+        "x": {
+            "field": "samples_seen",
+            "type": "quantitative",
+            "title": "samples seen",
+            "axis": {"grid": False, "format": "~s", "tickCount": 5},
+        },
+        "y": {"field": "value", "type": "quantitative", "title": None, "scale": scale, "axis": {"tickCount": 5}},
+    }
 
 
 def _panel(measure: str, layers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -117,16 +137,7 @@ def _marked_line(model_looks: Mapping[str, Look], scale: dict[str, Any] | None =
 
 
 def _encoding(model_looks: Mapping[str, Look], scale: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "x": {
-            "field": "samples_seen",
-            "type": "quantitative",
-            "title": "samples seen",
-            "axis": {"grid": False, "format": "~s", "tickCount": 5},
-        },
-        "y": {"field": "value", "type": "quantitative", "title": None, "scale": scale, "axis": {"tickCount": 5}},
-        **_look("color", model_looks, [look.colour for look in model_looks.values()]),
-    }
+    return curve_axes(scale) | _look("color", model_looks, [look.colour for look in model_looks.values()])
 
 
 def _look(channel: str, model_looks: Mapping[str, Look], values: list[Any]) -> dict[str, Any]:

@@ -411,19 +411,19 @@ def layer_columns(wildcards):
     return f"{'--perturbation' if label == 'perturbation' else '--label'} {label} --batch batch"
 
 
+def training_needs(model, field):
+    """Look up what one training of a model needs."""
+    return TRAINING.get(PLAN.all_models[model].get("preset"), TRAINING_ON_GPU)[field]
+
+
 def training(field):
     """Return a function of the wildcards that looks up what one training needs."""
-    return lambda wildcards: TRAINING.get(PLAN.all_models[wildcards.model].get("preset"), TRAINING_ON_GPU)[field]
+    return lambda wildcards: training_needs(wildcards.model, field)
 
 
 def finetuning(field):
     """Return a function of the wildcards that looks up what a fine-tuning needs: as much as one training."""
-
-    def needed(wildcards):
-        preset = PLAN.models[PLAN.finetuning[wildcards.finetuning].model].get("preset")
-        return TRAINING.get(preset, TRAINING_ON_GPU)[field]
-
-    return needed
+    return lambda wildcards: training_needs(PLAN.finetuning[wildcards.finetuning].model, field)
 
 
 def finetuned_on(wildcards):
